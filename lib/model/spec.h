@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Specs inside the library: read without errors, and written by drivers without the caller's limits. */
+#pragma once
+
+#include "model/schema.h"
+
+/* What a driver reads from the copy it was given. FALSE or NULL: not set; the value is then as it was. */
+const char *vmhi_spec_str(const vmh_spec *spec, const char *path); /* text types; borrowed */
+gboolean    vmhi_spec_u64(const vmh_spec *spec, const char *path, uint64_t *value);
+gboolean    vmhi_spec_f64(const vmh_spec *spec, const char *path, double *value);
+gboolean    vmhi_spec_bool(const vmh_spec *spec, const char *path, gboolean *value);
+
+/* As above, or the schema's default; the property must have one. spec may be NULL: all defaults. */
+uint64_t    vmhi_spec_u64_or_default(const vmh_spec *spec, const char *kind, const char *path);
+gboolean    vmhi_spec_bool_or_default(const vmh_spec *spec, const char *kind, const char *path);
+const char *vmhi_spec_str_or_default(const vmh_spec *spec, const char *kind, const char *path);
+
+/* The names that the caller gave to the devices of a class ("disk"), sorted, each once. */
+GStrv vmhi_spec_ids(const vmh_spec *spec, const char *class_name);
+
+/* All paths set, sorted. */
+GStrv vmhi_spec_list(const vmh_spec *spec);
+
+/*
+ * What a driver reports, read-only properties too. Text is read by the property's type. What the schema
+ * does not know or cannot hold is left out: a host may say more than we model.
+ */
+void vmhi_spec_put(vmh_spec *spec, const char *path, const char *text);
+void vmhi_spec_put_u64(vmh_spec *spec, const char *path, uint64_t value);
+void vmhi_spec_put_f64(vmh_spec *spec, const char *path, double value);
+void vmhi_spec_put_bool(vmh_spec *spec, const char *path, gboolean value);
+
+/* "disk.root.path" from "disk", "root", "path". */
+char *vmhi_path(const char *class_name, const char *id, const char *leaf);
+
+/* TRUE when both have the property with the same value, or neither has it. */
+gboolean vmhi_spec_same(const vmh_spec *a, const vmh_spec *b, const char *path);
+
+/* Removes what may not be written (read-only properties), so that a description can create or update. */
+void vmhi_spec_strip_readonly(vmh_spec *spec);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(vmh_spec, vmh_spec_unref)
