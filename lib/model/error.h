@@ -26,13 +26,16 @@ void vmhi_error_set_property(vmh_error **error, int32_t code, const char *proper
 void vmhi_error_set_native(vmh_error **error, int32_t code, const char *driver, int32_t native, const char *property,
                            const char *format, ...) G_GNUC_PRINTF(6, 7);
 
-/* Puts a sentence before the message there is: "creating VM \"a\": …". */
+/* Puts what was being done before the message; the colon and the blank between them are added. */
 void vmhi_error_prefix(vmh_error **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 vmh_error *vmhi_error_copy(const vmh_error *error);
 
 /* Gives `source` to *error, or frees it where there is no place for it. */
 void vmhi_error_move(vmh_error **error, vmh_error *source);
+
+/* What a message quotes of a text that somebody gave: its first 64 bytes at most, and … when there is more. */
+char *vmhi_excerpt(const char *text);
 
 /* The rule of every public call: given an error already set, do nothing and fail. */
 static inline gboolean vmhi_failed(vmh_error **error)
