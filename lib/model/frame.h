@@ -21,12 +21,19 @@ struct vmh_metric {
     const char *doc;
 };
 
+const vmh_metric *vmhi_metric_get(vmhi_metric metric);
+
 /* Which metrics a caller asked for: parsed once from "cpu.time,disk.*". NULL is all of a whole VM. */
 typedef struct vmhi_wanted vmhi_wanted;
 vmhi_wanted               *vmhi_wanted_new(const char *columns, vmh_error **error);
 void                       vmhi_wanted_free(vmhi_wanted *wanted);
+vmhi_wanted               *vmhi_wanted_copy(const vmhi_wanted *wanted);
 gboolean                   vmhi_wanted_has(const vmhi_wanted *wanted, vmhi_metric metric);
-const char                *vmhi_wanted_text(const vmhi_wanted *wanted); /* what it was made from, "" for NULL */
+/* "disk.root.*" asks for one device's metrics only. */
+gboolean vmhi_wanted_has_device(const vmhi_wanted *wanted, vmhi_metric metric, const char *device);
+/* Is one of a run of metrics asked for, as they stand in metrics.def? */
+gboolean    vmhi_wanted_any(const vmhi_wanted *wanted, vmhi_metric first, vmhi_metric last);
+const char *vmhi_wanted_text(const vmhi_wanted *wanted); /* what it was made from, "" for NULL */
 
 /* A frame under construction belongs to one thread. */
 vmh_frame         *vmhi_frame_new(const vmhi_wanted *wanted, size_t rows_expected);
@@ -40,9 +47,12 @@ void vmhi_frame_add(vmh_frame *frame, size_t row, vmhi_metric metric, uint64_t v
 /* Sets a cell of a metric by device; device is the <id> or <n>. */
 void vmhi_frame_set_device(vmh_frame *frame, size_t row, vmhi_metric metric, const char *device, uint64_t value);
 
+/* This VM has told all: what its row lacks it does not have, and nothing is taken from the last frame. */
+void vmhi_frame_complete(vmh_frame *frame, size_t row);
+
 /*
  * Ends the construction at monotonic time `now_us`: cells without a value take that of `previous` (may be NULL,
- * the same wanted) with its age. The frame is read-only from here on.
+ * the same wanted) with its age, but for rows that are complete. The frame is read-only from here on.
  */
 void vmhi_frame_finish(vmh_frame *frame, const vmh_frame *previous, int64_t now_us);
 
