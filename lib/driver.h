@@ -76,13 +76,16 @@ typedef struct {
 
     vmhi_driver_host *(*open)(const char *uri, const vmh_spec *options, const vmhi_sink *sink, void *data,
                               vmh_error **error);
-    /* Two steps: after quiet() the sink is silent (it waits only for a sink call under way); close() may hang. */
+    /* Two steps: after quiet() the sink is silent (it waits only for a sink call under way, and may be called
+     * again); close() may hang. */
     void (*quiet)(vmhi_driver_host *host);
     void (*close)(vmhi_driver_host *host);
     /* One attempt to re-make a lost connection. TRUE also when it was not lost. */
     gboolean (*reopen)(vmhi_driver_host *host, vmh_error **error);
 
     gboolean (*list)(vmhi_driver_host *host, vmhi_visit visit, void *data, vmh_error **error);
+    /* One VM as it is now; VMH_ERR_NOT_FOUND when it is not there. */
+    gboolean (*look)(vmhi_driver_host *host, const char *uuid, vmhi_visit visit, void *data, vmh_error **error);
     vmh_spec *(*describe)(vmhi_driver_host *host, vmh_error **error);
     /* name: a known verb or a known pattern. Never blocks; answers from what open() learnt. */
     gboolean (*supports)(vmhi_driver_host *host, const char *name, char **reason);

@@ -69,6 +69,7 @@ int32_t vmhi_libvirt_state(int state, int detail, const char **reason);
 
 /* --- the calls of the contract, by file --- */
 gboolean  vmhi_libvirt_list(vmhi_driver_host *, vmhi_visit, void *, vmh_error **);                    /* events.c */
+gboolean  vmhi_libvirt_look(vmhi_driver_host *, const char *uuid, vmhi_visit, void *, vmh_error **); /* events.c */
 vmh_spec *vmhi_libvirt_describe(vmhi_driver_host *, vmh_error **);                                    /* platform.c */
 gboolean  vmhi_libvirt_supports(vmhi_driver_host *, const char *name, char **reason);                 /* supports.c */
 char *vmhi_libvirt_create(vmhi_driver_host *, const vmh_spec *, uint64_t, vmhi_task *, vmh_error **); /* create.c */
