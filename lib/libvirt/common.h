@@ -82,4 +82,6 @@ int      vmhi_libvirt_console(vmhi_driver_host *, const char *, const char *, ui
 char    *vmhi_libvirt_migrate(vmhi_driver_host *, const char *, vmhi_driver_host *, const vmh_spec *, uint64_t,
                               vmhi_task *, vmh_error **);                    /* migrate.c */
 gboolean vmhi_libvirt_sample(vmhi_driver_host *, vmh_frame *, vmh_error **); /* sample.c */
-void     vmhi_libvirt_sampler_free(void *sampler);
+/* What was learnt of a VM's devices is out of date: they changed, or the VM did. */
+void vmhi_libvirt_sampler_forget(vmhi_driver_host *host, const char *uuid);
+void vmhi_libvirt_sampler_free(void *sampler);

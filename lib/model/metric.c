@@ -69,6 +69,7 @@ static void set_unknown(const char *term, vmh_error **error)
 {
     const char *names[G_N_ELEMENTS(metrics) + 1] = {NULL};
     g_auto(GStrv) parts = split_device(term);
+    g_autofree char *excerpt = vmhi_excerpt(term);
     g_autofree char *general = NULL;
     const char      *nearest;
 
@@ -78,10 +79,10 @@ static void set_unknown(const char *term, vmh_error **error)
         general = g_strdup_printf("%s.%s.%s", parts[0], strcmp(parts[0], "vcpu") == 0 ? "<n>" : "<id>", parts[2]);
     nearest = vmhi_nearest(general ? general : term, names);
     if (nearest)
-        vmhi_error_set(error, VMH_ERR_UNKNOWN_NAME, "there is no metric \"%s\"; the nearest is \"%s\"", term,
+        vmhi_error_set(error, VMH_ERR_UNKNOWN_NAME, "there is no metric \"%s\"; the nearest is \"%s\"", excerpt,
                        nearest);
     else
-        vmhi_error_set(error, VMH_ERR_UNKNOWN_NAME, "there is no metric \"%s\"; vmh_metric_at() gives all", term);
+        vmhi_error_set(error, VMH_ERR_UNKNOWN_NAME, "there is no metric \"%s\"; vmh_metric_at() gives all", excerpt);
 }
 
 static gboolean add_term(vmhi_wanted *wanted, const char *term, vmh_error **error)

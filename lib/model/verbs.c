@@ -52,14 +52,16 @@ const char *vmhi_verb_lookup(const char *name)
 
 const char *vmhi_verb_require(const char *name, vmh_error **error)
 {
-    const char *verb = vmhi_verb_lookup(name);
-    const char *nearest = verb ? NULL : vmhi_nearest(name, vmhi_verb_names);
+    const char      *verb = vmhi_verb_lookup(name);
+    const char      *nearest = verb ? NULL : vmhi_nearest(name, vmhi_verb_names);
+    g_autofree char *excerpt = verb ? NULL : vmhi_excerpt(name);
 
     if (!verb && nearest)
-        vmhi_error_set(error, VMH_ERR_UNKNOWN_NAME, "there is no verb \"%s\"; the nearest is \"%s\"", name, nearest);
+        vmhi_error_set(error, VMH_ERR_UNKNOWN_NAME, "there is no verb \"%s\"; the nearest is \"%s\"", excerpt,
+                       nearest);
     else if (!verb)
         vmhi_error_set(error, VMH_ERR_UNKNOWN_NAME, "there is no verb \"%s\"; verbs are named as \"vm.start\" is",
-                       name);
+                       excerpt);
     return verb;
 }
 
