@@ -1,0 +1,71 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Each lab host lives in a control group of its own, LAB/HOST at the top of every hierarchy (version 1 or 2),
+# and sees it as the root, so that libvirt daemons side by side do not share one "machine" group.
+
+# One line per hierarchy: where it is mounted.
+cgroup_mounts()
+{
+	awk '$3 == "cgroup" || $3 == "cgroup2" { print $2 }' /proc/mounts | sort -u
+}
+
+# Gives a new group what it needs before a process may enter: a cpuset starts empty, and in version 2 a
+# controller must be handed down by the parent.
+prepare_cgroup()
+{
+	local group=$1 parent file
+	parent=$(dirname "$group")
+	for file in cpuset.cpus cpuset.mems; do
+		if [[ -e $group/$file && ! -e $group/cgroup.controllers && -z $(<"$group/$file") ]]; then
+			cat "$parent/$file" >"$group/$file"
+		fi
+	done
+	if [[ -e $parent/cgroup.controllers ]]; then
+		local controller
+		for controller in $(<"$parent/cgroup.controllers"); do
+			(echo "+$controller" >"$parent/cgroup.subtree_control") 2>/dev/null || true
+		done
+	fi
+}
+
+# Moves the calling shell into LAB/HOST wherever that is allowed. A machine without writable control groups still
+# makes a lab, whose hosts then lack the tuning that needs them.
+enter_cgroups()
+{
+	local name=$1 host=$2 top group
+	while read -r top; do
+		group=$top/$name/$host
+		if [[ ! -d $group ]]; then
+			mkdir -p "$group" 2>/dev/null || continue
+			prepare_cgroup "$top/$name"
+			prepare_cgroup "$group"
+		fi
+		# See leave_root_group in host-init.
+		[[ ! -d $group/host ]] || group=$group/host
+		echo "$BASHPID" >"$group/cgroup.procs"
+	done < <(cgroup_mounts)
+}
+
+# True when no hierarchy has the group any more.
+remove_cgroups()
+{
+	local name=$1 top gone=0
+	while read -r top; do
+		[[ -d $top/$name ]] || continue
+		find "$top/$name" -depth -type d -exec rmdir {} + 2>/dev/null || true
+		[[ ! -d $top/$name ]] || gone=1
+	done < <(cgroup_mounts)
+	return "$gone"
+}
+
+# Removes what labs that were killed together with their keeper have left.
+remove_stale_cgroups()
+{
+	local top group
+	while read -r top; do
+		for group in "$top"/vmhost-lab-*; do
+			[[ -d $group && ! -e /proc/${group##*-} ]] || continue
+			remove_cgroups "${group##*/}" || true
+		done
+	done < <(cgroup_mounts)
+}
