@@ -33,10 +33,22 @@ typedef struct {
 } vmhi_value;
 
 void     vmhi_value_clear(vmhi_value *value);
+void     vmhi_value_copy(const vmhi_value *value, vmhi_value *copy);
+gboolean vmhi_value_equal(const vmhi_value *a, const vmhi_value *b);
 gboolean vmhi_type_is_text(int32_t type);
+gboolean vmhi_type_is_whole(int32_t type); /* kept in u64: counts, sizes, rates, durations */
 
-/* NULL when the kind is none. */
+/* "a size such as 2GiB": what a property takes, for a message that says so. */
+char *vmhi_schema_expectation(const vmh_property *property);
+
+/* The kind's own, constant string, or NULL when it is none. */
 const char *vmhi_schema_kind(const char *kind);
+
+/* As above, with VMH_ERR_UNKNOWN_NAME and the kinds that there are. */
+const char *vmhi_schema_require_kind(const char *kind, vmh_error **error);
+
+/* All properties of a kind, as an array; NULL and 0 when the kind is none. */
+const vmh_property *vmhi_schema_list(const char *kind, size_t *count);
 
 /* The property a path means (patterns match themselves too), or NULL; no error, no hint. */
 const vmh_property *vmhi_schema_lookup(const char *kind, const char *path);
@@ -52,7 +64,7 @@ gboolean vmhi_schema_parse(const vmh_property *property, const char *path, const
 gboolean vmhi_schema_check(const vmh_property *property, const char *path, const vmhi_value *value,
                            vmh_error **error);
 
-/* As vmhi_schema_parse() reads it back, the shortest exact way: "2GiB", "yes", "1500ms". */
+/* As vmhi_schema_parse() reads it back, in the unit that gives the smallest whole number: "2GiB", "yes", "1500ms". */
 char *vmhi_schema_format(const vmhi_value *value);
 
 /* The name of a list nearest to a misspelt one, or NULL when none is near. Borrowed from the list. */

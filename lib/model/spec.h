@@ -4,6 +4,27 @@
 
 #include "model/schema.h"
 
+/* The lock is for the public calls: a spec that is a driver's, or not yet the caller's, needs none. */
+struct vmh_spec {
+    gint        references;
+    GMutex      lock;
+    const char *kind;
+    GTree      *values; /* path -> vmhi_value, sorted */
+};
+
+/* What the public calls do under the lock; these have checked their arguments for NULL. */
+vmh_spec           *vmhi_spec_new(const char *kind, vmh_error **error);
+vmh_spec           *vmhi_spec_copy(const vmh_spec *spec);
+void                vmhi_spec_free(vmh_spec *spec);
+gboolean            vmhi_spec_set(vmh_spec *spec, const char *path, const char *text, vmh_error **error);
+gboolean            vmhi_spec_unset(vmh_spec *spec, const char *path, vmh_error **error);
+const vmh_property *vmhi_spec_property(const vmh_spec *spec, const char *path, vmh_error **error);
+const vmhi_value   *vmhi_spec_get(const vmh_spec *spec, const char *path, vmh_error **error);
+
+/* The type here says how the caller holds the value: as STRING, U64, F64 or BOOL. */
+gboolean          vmhi_spec_set_value(vmh_spec *spec, const char *path, const vmhi_value *value, vmh_error **error);
+const vmhi_value *vmhi_spec_get_typed(const vmh_spec *spec, const char *path, int32_t type, vmh_error **error);
+
 /* What a driver reads from the copy it was given. FALSE or NULL: not set; the value is then as it was. */
 const char *vmhi_spec_str(const vmh_spec *spec, const char *path); /* text types; borrowed */
 gboolean    vmhi_spec_u64(const vmh_spec *spec, const char *path, uint64_t *value);
