@@ -71,7 +71,7 @@ int32_t vmh_job_cancel(vmh_job *job, vmh_error **error)
     if (!vmhi_check(job, "job", error))
         return vmhi_code(error, VMH_ERR_ARGUMENT);
     g_mutex_lock(&job->lock);
-    ended = job->ended;
+    ended = job->ending;
     started = job->started;
     can = job->can_cancel;
     g_mutex_unlock(&job->lock);

@@ -58,29 +58,41 @@ void vmh_job_unref(vmh_job *job)
     g_free(job);
 }
 
-gboolean vmhi_job_end(vmh_job *job, void *result, vmh_error *error)
+/* Claims the end for the caller; FALSE when somebody else has it. */
+static gboolean begin_end(vmh_job *job, void **result, vmh_error **error)
 {
-    GSource *deadline = NULL;
+    GSource *deadline;
     gboolean first;
 
     g_mutex_lock(&job->lock);
-    first = !job->ended;
+    first = !job->ending;
     if (first) {
-        job->ended = TRUE;
+        job->ending = TRUE;
         job->ended_us = g_get_monotonic_time();
-        job->error = g_steal_pointer(&error);
-        job->result = g_steal_pointer(&result);
-        deadline = g_steal_pointer(&job->deadline);
-        g_cond_broadcast(&job->changed);
+        job->error = g_steal_pointer(error);
+        job->result = g_steal_pointer(result);
     }
+    deadline = g_steal_pointer(&job->deadline);
     g_mutex_unlock(&job->lock);
     vmhi_timer_drop(deadline);
+    return first;
+}
+
+gboolean vmhi_job_end(vmh_job *job, void *result, vmh_error *error)
+{
+    gboolean first = begin_end(job, &result, &error);
+
     vmh_error_free(error);
     if (result && job->spec.free_result)
         job->spec.free_result(result);
-    if (first)
-        tell(job, VMH_EVENT_JOB_DONE);
-    return first;
+    if (!first)
+        return FALSE;
+    tell(job, VMH_EVENT_JOB_DONE); /* before anybody who waits: what it says is in the queues by then */
+    g_mutex_lock(&job->lock);
+    job->ended = TRUE;
+    g_cond_broadcast(&job->changed);
+    g_mutex_unlock(&job->lock);
+    return TRUE;
 }
 
 /* FALSE when it has ended before it could start: cancelled or out of time while it waited. */
@@ -89,7 +101,7 @@ static gboolean start(vmh_job *job)
     gboolean runs;
 
     g_mutex_lock(&job->lock);
-    runs = !job->ended;
+    runs = !job->ending;
     job->started = TRUE;
     g_mutex_unlock(&job->lock);
     return runs;
@@ -206,7 +218,7 @@ void *vmhi_job_steal_result(vmh_job *job)
 
 static uint64_t elapsed_ms(const vmh_job *job)
 {
-    return (uint64_t)((job->ended ? job->ended_us : g_get_monotonic_time()) - job->born_us) / 1000;
+    return (uint64_t)((job->ending ? job->ended_us : g_get_monotonic_time()) - job->born_us) / 1000;
 }
 
 gboolean vmhi_job_read(vmh_job *job, int32_t field, uint64_t *value)
@@ -216,7 +228,7 @@ gboolean vmhi_job_read(vmh_job *job, int32_t field, uint64_t *value)
     g_mutex_lock(&job->lock);
     if (field == VMH_PROGRESS_ELAPSED_MS)
         *value = elapsed_ms(job);
-    else if (field == VMH_PROGRESS_PHASE && job->ended)
+    else if (field == VMH_PROGRESS_PHASE && job->ending)
         *value = VMH_PHASE_DONE;
     else if (job->progress_known & (1u << field))
         *value = job->progress[field];
@@ -235,7 +247,7 @@ void vmhi_task_progress(vmhi_task *task, int32_t field, uint64_t value)
 
     g_return_if_fail(field >= VMH_PROGRESS_PHASE && field < VMH_PROGRESS_ELAPSED_MS);
     g_mutex_lock(&job->lock);
-    news = !job->ended && (field == VMH_PROGRESS_PHASE || field == VMH_PROGRESS_BYTES_DONE) &&
+    news = !job->ending && (field == VMH_PROGRESS_PHASE || field == VMH_PROGRESS_BYTES_DONE) &&
            (!(job->progress_known & (1u << field)) || job->progress[field] != value);
     job->progress[field] = value;
     job->progress_known |= 1u << field;
@@ -276,12 +288,12 @@ void vmhi_verdict(vmhi_verdicts *verdicts, const char *property, int32_t verdict
         vmhi_verdict_entry *old = job->verdicts->pdata[i];
         entry = g_str_equal(old->property, property) ? old : NULL;
     }
-    if (!entry && !job->ended) {
+    if (!entry && !job->ending) {
         entry = g_new0(vmhi_verdict_entry, 1);
         entry->property = g_strdup(property);
         g_ptr_array_add(job->verdicts, entry);
     }
-    if (entry && !job->ended) {
+    if (entry && !job->ending) {
         entry->verdict = verdict;
         g_free(entry->reason);
         entry->reason = g_strdup(reason);

@@ -44,10 +44,11 @@ struct vmh_job {
     GMutex          lock; /* guards what follows */
     GCond           changed;
     gboolean        started;
-    gboolean        ended;
+    gboolean        ending; /* nothing of it changes any more */
+    gboolean        ended;  /* and everybody was told */
     gboolean        can_cancel;
     GCancellable   *cancellable; /* made when first needed */
-    vmh_error      *error;       /* of an ended job; constant from then on */
+    vmh_error      *error;       /* of an ending job; constant from then on */
     void           *result;
     uint64_t        progress[VMH_PROGRESS_ELAPSED_MS];
     unsigned        progress_known; /* bits by field */

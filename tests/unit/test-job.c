@@ -163,6 +163,7 @@ START_TEST(a_wait_that_times_out_is_no_cancel)
     ck_assert_int_eq(vmh_job_done(job), 0);
     let_go(&at);
     ck_assert_int_eq(vmh_job_finish(job, -1, NULL), 0);
+    await_freed(&at, 1);
     vmh_error_free(error);
 }
 END_TEST
