@@ -67,8 +67,8 @@ static recent_frame *find_recent(vmhi_sampling *sampling, const vmhi_wanted *wan
 
 static vmh_frame *last_frame(vmhi_sampling *sampling, const vmhi_wanted *wanted)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&sampling->lock);
-    recent_frame *recent = find_recent(sampling, wanted);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&sampling->lock);
+    recent_frame                  *recent = find_recent(sampling, wanted);
 
     return recent ? vmh_frame_ref(recent->frame) : NULL;
 }
@@ -76,8 +76,8 @@ static vmh_frame *last_frame(vmhi_sampling *sampling, const vmhi_wanted *wanted)
 /* A call that was begun earlier does not replace what a later one brought. */
 static void remember(vmhi_sampling *sampling, vmh_frame *frame, int64_t started_us)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&sampling->lock);
-    recent_frame *recent = find_recent(sampling, vmhi_frame_wanted(frame));
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&sampling->lock);
+    recent_frame                  *recent = find_recent(sampling, vmhi_frame_wanted(frame));
 
     if (!recent) {
         recent = g_new0(recent_frame, 1);
