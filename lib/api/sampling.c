@@ -4,7 +4,7 @@
 #include "model/thread.h"
 #include <string.h>
 
-enum { MAX_UNDER_WAY = 2, MAX_RECENT = 8 };
+enum { MAX_UNDER_WAY = 3, MAX_RECENT = 8 };
 
 /* The newest frame of one choice of columns. */
 typedef struct {

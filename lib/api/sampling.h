@@ -20,7 +20,7 @@ void vmhi_sampling_clear(vmhi_sampling *sampling);
 /*
  * A new frame, or, when the driver does not answer within timeout_ms, the last one with its ages as of now;
  * VMH_ERR_TIMEOUT when there is none. in_process: the driver is called on this thread. Else it is on a thread
- * of its own, for which keep(owner) is called before and drop(owner) after; two such calls may be under way,
+ * of its own, for which keep(owner) is called before and drop(owner) after; three such calls may be under way,
  * and what comes late is the last frame for the next caller.
  */
 vmh_frame *vmhi_sampling_take(vmhi_sampling *sampling, const vmhi_driver *driver, vmhi_driver_host *host,
