@@ -64,23 +64,28 @@ VMH_API size_t vmh_spec_paths(const vmh_spec *spec, char ***paths);
 #define VMH_JSON_PRETTY UINT64_C(1)
 
 /*
- * JSON: objects nested by the dots of the paths, numbers in base units. Reading takes a size, a rate or a
- * duration also as text ("2GiB"), and refuses, with VMH_ERR_VALUE or VMH_ERR_UNKNOWN_NAME and the path: what is
- * not JSON, a key given twice, an unknown or read-only property, over 16 levels or 4 MiB. length counts bytes.
- * Secrets are not written. Since 0.1.
+ * JSON: objects nested by the dots of the paths, numbers in base units (above 2^53 as text, so that no reader
+ * rounds them). Reading takes every value also as the text that vmh_spec_set() reads ("2GiB"), and refuses, with
+ * VMH_ERR_VALUE or VMH_ERR_UNKNOWN_NAME and the path: what is not JSON, a key given twice, an unknown or read-only
+ * property, over 16 levels or 4 MiB. length counts bytes. Secrets are not written. Since 0.1.
  */
 VMH_API char     *vmh_spec_to_json(const vmh_spec *spec, uint64_t flags, vmh_error **error);
 VMH_API vmh_spec *vmh_spec_from_json(const char *kind, const char *text, size_t length, vmh_error **error);
 
-/* The types of properties. Since 0.1. */
+/*
+ * The types of properties. A unit follows its number without a blank and is spelt exactly: B, kB, MB, GB, TB are
+ * powers of 1000, KiB, MiB, GiB, TiB of 1024; rates are these with /s, and bit/s, kbit/s, Mbit/s, Gbit/s. "2G" could
+ * mean two things and is refused. A number without a unit is in base units; decimals must give a whole number of
+ * them. Since 0.1.
+ */
 enum {
     VMH_TYPE_STRING = 1,
     VMH_TYPE_BOOL = 2,     /* "yes" or "no"; also true, false, on, off, 1, 0 */
     VMH_TYPE_U64 = 3,      /* a count */
     VMH_TYPE_F64 = 4,      /* a decimal number */
-    VMH_TYPE_SIZE = 5,     /* bytes: "1048576", "2GiB", "2GB"; kept as a number of bytes */
+    VMH_TYPE_SIZE = 5,     /* bytes: "1048576", "2GiB", "1.5GiB", "2GB"; kept as a number of bytes */
     VMH_TYPE_RATE = 6,     /* bytes a second: "10MiB/s", "1Gbit/s" */
-    VMH_TYPE_DURATION = 7, /* milliseconds: "250ms", "30s", "5min" */
+    VMH_TYPE_DURATION = 7, /* milliseconds: "250ms", "30s", "5min", "1h" */
     VMH_TYPE_ENUM = 8,     /* one of the listed words */
     VMH_TYPE_SET = 9,      /* numbers and ranges: "0-3,8" */
     VMH_TYPE_UUID = 10,
@@ -102,7 +107,7 @@ VMH_API int32_t     vmh_property_type(const vmh_property *property);    /* VMH_T
 VMH_API const char *vmh_property_unit(const vmh_property *property);    /* "bytes", or NULL */
 VMH_API const char *vmh_property_values(const vmh_property *property);  /* "auto|kvm|tcg", or NULL */
 VMH_API double      vmh_property_minimum(const vmh_property *property); /* of numbers, inclusive */
-VMH_API double      vmh_property_maximum(const vmh_property *property); /* of numbers; of text, its bytes */
+VMH_API double      vmh_property_maximum(const vmh_property *property); /* or 0: none; of text, its bytes */
 VMH_API const char *vmh_property_default(const vmh_property *property); /* as text, or NULL: none */
 VMH_API int32_t     vmh_property_live(const vmh_property *property);    /* 1: may change while the VM runs */
 VMH_API int32_t     vmh_property_readonly(const vmh_property *property);
