@@ -254,3 +254,24 @@ size_t vmh_spec_paths(const vmh_spec *spec, char ***paths)
         *paths = pack(list, count);
     return count;
 }
+
+/* --- JSON --- */
+
+char *vmh_spec_to_json(const vmh_spec *spec, uint64_t flags, vmh_error **error)
+{
+    char *text;
+
+    if (!vmhi_check(spec, "spec", error) || !vmhi_check_flags(flags, VMH_JSON_PRETTY, error))
+        return NULL;
+    lock(spec);
+    text = vmhi_spec_to_json(spec, (flags & VMH_JSON_PRETTY) != 0);
+    unlock(spec);
+    return text;
+}
+
+vmh_spec *vmh_spec_from_json(const char *kind, const char *text, size_t length, vmh_error **error)
+{
+    if (!vmhi_check(kind, "kind", error) || !vmhi_check(text, "text", error))
+        return NULL;
+    return vmhi_spec_from_json(kind, text, length, error);
+}

@@ -182,6 +182,45 @@ const vmh_property *vmhi_schema_lookup(const char *kind, const char *path)
     return property && is_valid(&name) ? property : NULL;
 }
 
+static const char *placeholder_at(const char *pattern)
+{
+    if (*pattern != '<')
+        return NULL;
+    return pattern[1] == 'n' ? "<n>" : "<id>";
+}
+
+/* Is the path the beginning of what the pattern means, and not all of it? */
+static gboolean leads_to(const char *path, const char *pattern)
+{
+    for (;;) {
+        variable name = {path, (size_t)(segment_end(path) - path), placeholder_at(pattern)};
+        size_t   expected = (size_t)(segment_end(pattern) - pattern);
+
+        if (name.placeholder) {
+            if (!is_valid(&name))
+                return FALSE;
+        } else if (name.length != expected || strncmp(path, pattern, expected) != 0) {
+            return FALSE;
+        }
+        if (!pattern[expected])
+            return FALSE;
+        if (!path[name.length])
+            return TRUE;
+        path += name.length + 1;
+        pattern += expected + 1;
+    }
+}
+
+gboolean vmhi_schema_is_group(const char *kind, const char *path)
+{
+    const property_list *list = list_of(kind);
+
+    for (size_t i = 0; list && i < list->count; i++)
+        if (leads_to(path, list->first[i].pattern))
+            return TRUE;
+    return FALSE;
+}
+
 /* Levenshtein's distance. The longer name has at most NEAREST_LIMIT bytes. */
 static size_t distance(const char *a, const char *b)
 {
@@ -235,7 +274,7 @@ const char *vmhi_nearest(const char *name, const char *const *names)
 /* The segment of the path that stands where the pattern has its placeholder, or NULL when none is or fits. */
 static char *name_in_place(const char *path, const char *pattern, const char *placeholder)
 {
-    variable name = {path, 0, placeholder[1] == 'n' ? "<n>" : "<id>"};
+    variable name = {path, 0, placeholder_at(placeholder)};
 
     for (const char *c = pattern; c < placeholder; c++) {
         if (*c != '.')

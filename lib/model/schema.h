@@ -56,6 +56,9 @@ const vmh_property *vmhi_schema_lookup(const char *kind, const char *path);
 /* As above, with VMH_ERR_UNKNOWN_NAME and the nearest name. */
 const vmh_property *vmhi_schema_require(const char *kind, const char *path, vmh_error **error);
 
+/* Are there properties below this path? "disk" and "disk.root" are groups. */
+gboolean vmhi_schema_is_group(const char *kind, const char *path);
+
 /* Reads text as a person writes it; FALSE with VMH_ERR_VALUE about `path` that says what is allowed. */
 gboolean vmhi_schema_parse(const vmh_property *property, const char *path, const char *text, vmhi_value *value,
                            vmh_error **error);

@@ -20,6 +20,8 @@ gboolean            vmhi_spec_set(vmh_spec *spec, const char *path, const char *
 gboolean            vmhi_spec_unset(vmh_spec *spec, const char *path, vmh_error **error);
 const vmh_property *vmhi_spec_property(const vmh_spec *spec, const char *path, vmh_error **error);
 const vmhi_value   *vmhi_spec_get(const vmh_spec *spec, const char *path, vmh_error **error);
+char               *vmhi_spec_to_json(const vmh_spec *spec, gboolean pretty);
+vmh_spec           *vmhi_spec_from_json(const char *kind, const char *text, size_t length, vmh_error **error);
 
 /* The type here says how the caller holds the value: as STRING, U64, F64 or BOOL. */
 gboolean          vmhi_spec_set_value(vmh_spec *spec, const char *path, const vmhi_value *value, vmh_error **error);
