@@ -38,18 +38,18 @@ static char *constant_name(const property *p)
     const char *c;
 
     g_string_append(name, strcmp(p->kind, "vm") == 0 ? "P" : p->kind);
+    g_string_ascii_up(name);
     g_string_append_c(name, '_');
     for (c = p->path; *c; c++) {
-        if (*c == '<')
-            c = strchr(c, '>') + (c[strlen("<n>")] == '.' || c[strlen("<id>")] == '.');
-        else
-            g_string_append_c(name, g_ascii_isalnum(*c) ? *c : '_');
-        if (!*c)
-            break;
+        if (*c == '<') {
+            c = strchr(c, '>');
+            c += c[1] == '.';
+        } else {
+            g_string_append_c(name, g_ascii_isalnum(*c) ? g_ascii_toupper(*c) : '_');
+        }
     }
     if (name->str[name->len - 1] == '_')
         g_string_truncate(name, name->len - 1);
-    g_string_assign(name, g_ascii_strup(name->str, -1));
     return g_string_free(name, FALSE);
 }
 
