@@ -155,7 +155,7 @@ static int32_t get_value(const vmh_spec *spec, const char *path, int32_t type, c
 
 int32_t vmh_spec_get_str(const vmh_spec *spec, const char *path, const char **value, vmh_error **error)
 {
-    vmhi_value found;
+    vmhi_value found = {0};
     int32_t    code = get_value(spec, path, VMH_TYPE_STRING, value, &found, error);
 
     if (code == 0)
@@ -165,7 +165,7 @@ int32_t vmh_spec_get_str(const vmh_spec *spec, const char *path, const char **va
 
 int32_t vmh_spec_get_u64(const vmh_spec *spec, const char *path, uint64_t *value, vmh_error **error)
 {
-    vmhi_value found;
+    vmhi_value found = {0};
     int32_t    code = get_value(spec, path, VMH_TYPE_U64, value, &found, error);
 
     if (code == 0)
@@ -175,7 +175,7 @@ int32_t vmh_spec_get_u64(const vmh_spec *spec, const char *path, uint64_t *value
 
 int32_t vmh_spec_get_f64(const vmh_spec *spec, const char *path, double *value, vmh_error **error)
 {
-    vmhi_value found;
+    vmhi_value found = {0};
     int32_t    code = get_value(spec, path, VMH_TYPE_F64, value, &found, error);
 
     if (code == 0)
@@ -185,7 +185,7 @@ int32_t vmh_spec_get_f64(const vmh_spec *spec, const char *path, double *value, 
 
 int32_t vmh_spec_get_bool(const vmh_spec *spec, const char *path, int32_t *value, vmh_error **error)
 {
-    vmhi_value found;
+    vmhi_value found = {0};
     int32_t    code = get_value(spec, path, VMH_TYPE_BOOL, value, &found, error);
 
     if (code == 0)
