@@ -9,6 +9,7 @@
 #define VMHI_LIBVIRT "libvirt"
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virDomain, virDomainFree)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(virConnect, virConnectClose)
 
 /* What open() learns of the host once, for supports() and for building domains. Strings are owned. */
 typedef struct {
@@ -25,51 +26,82 @@ typedef struct {
     gboolean session;                   /* an unprivileged daemon: no bridges, no cgroups */
 } vmhi_platform;
 
+typedef struct vmhi_voice vmhi_voice; /* voice.h: from libvirt's callbacks to the sink */
+typedef struct vmhi_watch vmhi_watch; /* watch.h: what is known of each VM */
+
 struct vmhi_driver_host {
     char            *uri;
-    vmh_spec        *options;
+    vmh_spec        *options; /* NULL: all defaults */
     const vmhi_sink *sink;
     void            *sink_data;
-    GMutex           lock; /* guards what follows; never held during a libvirt call */
-    gboolean         is_quiet;
-    virConnectPtr    connection; /* replaced by reopen(); NULL while lost */
-    GHashTable      *domains;    /* UUID -> virDomainPtr, of this connection */
-    GArray          *callbacks;  /* ids of the registered domain events */
+    vmhi_voice      *voice;
+    vmhi_watch      *watch;
+    GMutex           lock;       /* guards the connection; never held during a libvirt call that could wait */
+    virConnectPtr    connection; /* NULL while lost */
+    GHashTable      *domains;    /* of the connection: UUID -> virDomainPtr */
+    GArray          *callbacks;  /* of the connection: ids of its registered events */
+    GCancellable    *over;       /* of the connection: cancelled when it was given up */
     vmhi_platform    platform;
     void            *sampler; /* sample.c's own */
 };
 
 /* --- error.c --- */
-/* Turns libvirt's last error of this thread into ours; `doing` is what was tried: "starting VM \"a\"". */
+/*
+ * Turns libvirt's last error of this thread into ours; `doing` is what was tried: "starting VM \"a\"". Any call of
+ * libvirt in between loses that error, also virDomainGetName() and what frees.
+ */
 void vmhi_libvirt_error(vmh_error **error, const char *property, const char *doing);
-void vmhi_libvirt_silence(void); /* libvirt writes errors to stderr unless told not to; once a process */
+/* Our code for an error of libvirt. */
+int32_t vmhi_libvirt_code(const virError *error);
 
 /* --- loop.c --- */
 /* Makes sure that libvirt has an event loop: the program's when it registered one, else one of ours. */
-gboolean vmhi_libvirt_loop_start(vmh_error **error);
-/* TRUE when the loop, whoever's it is, has lately run a timer of ours; waits up to timeout_ms for it. */
+void vmhi_libvirt_loop_start(void);
+/* FALSE: the program's, and it may not run. */
+gboolean vmhi_libvirt_loop_is_ours(void);
+/* Does the loop, whoever's it is, call back? Waits up to timeout_ms for the program's to do so. */
 gboolean vmhi_libvirt_loop_runs(int timeout_ms);
 
+/* --- uri.c --- */
+gboolean vmhi_libvirt_claims(const char *uri);
+gboolean vmhi_libvirt_in_process(const char *uri);
+char    *vmhi_libvirt_best_local(void);
+/* The URI as libvirt shall see it, or NULL with VMH_ERR_ARGUMENT: malformed, or it could run a program here. */
+char *vmhi_libvirt_uri(const char *uri, vmh_error **error);
+
 /* --- connection.c --- */
+vmhi_driver_host *vmhi_libvirt_open(const char *uri, const vmh_spec *options, const vmhi_sink *sink, void *data,
+                                    vmh_error **error);
+void              vmhi_libvirt_quiet(vmhi_driver_host *host);
+void              vmhi_libvirt_close(vmhi_driver_host *host);
+gboolean          vmhi_libvirt_reopen(vmhi_driver_host *host, vmh_error **error);
 /* A reference to the connection (virConnectClose() it), or NULL with VMH_ERR_LOST. */
 virConnectPtr vmhi_libvirt_connection(vmhi_driver_host *host, vmh_error **error);
 /* A reference to the domain (virDomainFree() it), or NULL with VMH_ERR_NOT_FOUND or VMH_ERR_LOST. */
 virDomainPtr vmhi_libvirt_domain(vmhi_driver_host *host, const char *uuid, vmh_error **error);
-void         vmhi_libvirt_forget(vmhi_driver_host *host, const char *uuid); /* drops the cached domain */
+/* As above, and what is cancelled when this connection was given up; for the caller to unref. */
+virConnectPtr vmhi_libvirt_connection_until(vmhi_driver_host *host, GCancellable **over, vmh_error **error);
+/* After an error of the transport on this thread: is it that the connection broke? Then its host is told, once. */
+gboolean vmhi_libvirt_broke(const char *reason);
+/* Keeps a domain that a list brought, so that it need not be looked up; takes no reference. */
+void vmhi_libvirt_remember(vmhi_driver_host *host, const char *uuid, virDomainPtr domain);
+void vmhi_libvirt_forget(vmhi_driver_host *host, const char *uuid); /* drops the cached domain */
 
 /* --- platform.c --- */
 gboolean vmhi_libvirt_platform_learn(vmhi_platform *platform, virConnectPtr connection, vmh_error **error);
 void     vmhi_libvirt_platform_clear(vmhi_platform *platform);
 
 /* --- events.c --- */
-gboolean vmhi_libvirt_events_start(vmhi_driver_host *host, vmh_error **error);
-void     vmhi_libvirt_events_stop(vmhi_driver_host *host);
-/* libvirt's state and reason in our words; *reason is constant. */
+/* Registers for the events of a new connection; their callbacks carry `number` (voice.h). */
+gboolean vmhi_libvirt_events_start(virConnectPtr connection, GArray *callbacks, gpointer number, vmh_error **error);
+
+/* --- state.c --- */
+/* libvirt's state and reason in our words; *reason is constant, and may be NULL. */
 int32_t vmhi_libvirt_state(int state, int detail, const char **reason);
 
 /* --- the calls of the contract, by file --- */
-gboolean  vmhi_libvirt_list(vmhi_driver_host *, vmhi_visit, void *, vmh_error **);                    /* events.c */
-gboolean  vmhi_libvirt_look(vmhi_driver_host *, const char *uuid, vmhi_visit, void *, vmh_error **); /* events.c */
+gboolean  vmhi_libvirt_list(vmhi_driver_host *, vmhi_visit, void *, vmh_error **);                    /* list.c */
+gboolean  vmhi_libvirt_look(vmhi_driver_host *, const char *uuid, vmhi_visit, void *, vmh_error **);  /* list.c */
 vmh_spec *vmhi_libvirt_describe(vmhi_driver_host *, vmh_error **);                                    /* platform.c */
 gboolean  vmhi_libvirt_supports(vmhi_driver_host *, const char *name, char **reason);                 /* supports.c */
 char *vmhi_libvirt_create(vmhi_driver_host *, const vmh_spec *, uint64_t, vmhi_task *, vmh_error **); /* create.c */

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The verbs without arguments. What state a VM is in is asked only when a verb failed, so that success is one call.
+ */
+#include "libvirt/common.h"
+
+typedef int (*verb_call)(virDomainPtr domain, uint64_t flags);
+
+static int start(virDomainPtr domain, uint64_t flags)
+{
+    if (flags & VMH_START_PAUSED)
+        return virDomainCreateWithFlags(domain, VIR_DOMAIN_START_PAUSED);
+    return virDomainCreate(domain);
+}
+
+static int pause_vm(virDomainPtr domain, uint64_t flags)
+{
+    (void)flags;
+    return virDomainSuspend(domain);
+}
+
+static int resume(virDomainPtr domain, uint64_t flags)
+{
+    (void)flags;
+    return virDomainResume(domain);
+}
+
+static int shut_down(virDomainPtr domain, uint64_t flags)
+{
+    (void)flags;
+    return virDomainShutdown(domain);
+}
+
+static int reboot(virDomainPtr domain, uint64_t flags)
+{
+    (void)flags;
+    return virDomainReboot(domain, 0);
+}
+
+static int reset(virDomainPtr domain, uint64_t flags)
+{
+    (void)flags;
+    return virDomainReset(domain, 0);
+}
+
+static int stop(virDomainPtr domain, uint64_t flags)
+{
+    (void)flags;
+    return virDomainDestroy(domain);
+}
+
+/*
+ * What the host keeps beside the definition would stand in the way and is useless without it; hosts differ in which
+ * of it they know, so the most is asked for first.
+ */
+static int undefine(virDomainPtr domain)
+{
+    static const unsigned int flags[] = {
+        VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA | VIR_DOMAIN_UNDEFINE_NVRAM |
+            VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA,
+        VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA | VIR_DOMAIN_UNDEFINE_NVRAM,
+        VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA,
+        VIR_DOMAIN_UNDEFINE_MANAGED_SAVE,
+    };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(flags); i++) {
+        if (virDomainUndefineFlags(domain, flags[i]) == 0)
+            return 0;
+        if (vmhi_libvirt_code(virGetLastError()) != VMH_ERR_UNSUPPORTED)
+            return -1;
+    }
+    return virDomainUndefine(domain);
+}
+
+static gboolean is_gone(void)
+{
+    return virGetLastErrorCode() == VIR_ERR_NO_DOMAIN;
+}
+
+/* libvirt would undefine a running VM and let it run on, transient: refused here. */
+static int delete_vm(virDomainPtr domain, uint64_t flags)
+{
+    int active = virDomainIsActive(domain);
+
+    if (active < 0)
+        return -1;
+    if (active && !(flags & VMH_DELETE_FORCE)) {
+        virResetLastError(); /* No error of libvirt's: the state is looked up, and says it all. */
+        return -1;
+    }
+    if (active && virDomainDestroy(domain) < 0 && virDomainIsActive(domain) != 0)
+        return is_gone() ? 0 : -1;
+    if (undefine(domain) == 0)
+        return 0;
+    return active && is_gone() ? 0 : -1; /* A transient one went with its stop. */
+}
+
+#define BIT(state) (1u << (state))
+#define RUNS (BIT(VMH_VM_RUNNING) | BIT(VMH_VM_STOPPING))
+#define STANDS (BIT(VMH_VM_PAUSED) | BIT(VMH_VM_SUSPENDED))
+
+/* `needs` and `from` say in which states the verb makes sense; in `goal`, it has nothing left to do. */
+static const struct {
+    const char *doing;
+    const char *needs;
+    unsigned    from;
+    int32_t     goal;
+    verb_call   call;
+} verbs[] = {
+    [VMHI_START] = {"starting", "a stopped VM", BIT(VMH_VM_STOPPED) | BIT(VMH_VM_CRASHED), 0, start},
+    [VMHI_PAUSE] = {"pausing", "a running VM", RUNS, VMH_VM_PAUSED, pause_vm},
+    [VMHI_RESUME] = {"resuming", "a paused VM", STANDS, VMH_VM_RUNNING, resume},
+    [VMHI_SHUTDOWN] = {"shutting down", "a running VM", RUNS | STANDS, 0, shut_down},
+    [VMHI_REBOOT] = {"rebooting", "a running VM", RUNS | STANDS, 0, reboot},
+    [VMHI_RESET] = {"resetting", "a running VM", RUNS | STANDS | BIT(VMH_VM_CRASHED), 0, reset},
+    [VMHI_STOP] = {"stopping", "a running VM", RUNS | STANDS | BIT(VMH_VM_CRASHED), 0, stop},
+    [VMHI_DELETE] = {"deleting", "a stopped VM, or the flag VMH_DELETE_FORCE", BIT(VMH_VM_STOPPED), 0, delete_vm},
+};
+
+/* Can the VM's state be what was wrong? Not when it is gone, the host, or somebody in the way. */
+static gboolean may_be_state(int32_t code)
+{
+    return code == VMH_ERR_STATE || code == VMH_ERR_HYPERVISOR;
+}
+
+/* The verb failed: has it nothing to do, was it the state, or what libvirt says? TRUE: it is done after all. */
+static gboolean explain(virDomainPtr domain, const char *name, vmhi_verb verb, vmh_error **error)
+{
+    g_autofree char *doing = g_strdup_printf("%s VM \"%s\"", verbs[verb].doing, name);
+    g_autoptr(vmh_error) failure = NULL;
+    const char *reason;
+    int         native, detail;
+    int32_t     state;
+
+    vmhi_libvirt_error(&failure, NULL, doing);
+    if (!may_be_state(failure->code) || virDomainGetState(domain, &native, &detail, 0) < 0) {
+        vmhi_error_move(error, g_steal_pointer(&failure));
+        return FALSE;
+    }
+    state = vmhi_libvirt_state(native, detail, &reason);
+    if (verbs[verb].goal && state == verbs[verb].goal)
+        return TRUE; /* QEMU succeeds here, other hosts do not: we do everywhere. */
+    if (verb == VMHI_RESUME && state == VMH_VM_SUSPENDED)
+        return virDomainPMWakeup(domain, 0) == 0 || (vmhi_libvirt_error(error, NULL, doing), FALSE);
+    if (state == VMH_VM_UNKNOWN || (verbs[verb].from & BIT(state)))
+        vmhi_error_move(error, g_steal_pointer(&failure));
+    else
+        vmhi_error_set_native(error, VMH_ERR_STATE, VMHI_LIBVIRT, failure->native, NULL, "\"%s\" is %s; %s needs %s",
+                              name, vmh_vm_state_name(state), verbs[verb].doing, verbs[verb].needs);
+    return FALSE;
+}
+
+gboolean vmhi_libvirt_act(vmhi_driver_host *host, const char *uuid, vmhi_verb verb, uint64_t flags, vmhi_task *task,
+                          vmh_error **error)
+{
+    g_autoptr(virDomain) domain = vmhi_libvirt_domain(host, uuid, error);
+
+    const char *name;
+
+    (void)task; /* These are over at once, or cannot be stopped half-way. */
+    if (!domain)
+        return FALSE;
+    name = virDomainGetName(domain); /* Asked for later, it would reset the error. */
+    return verbs[verb].call(domain, flags) == 0 || explain(domain, name, verb, error);
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libvirt wants one event loop for the whole process. When the program has registered one, that is used; else this
+ * one: a GMainContext of its own on a thread of its own, so that no source of the program ever runs on it.
+ */
+#include "libvirt/common.h"
+#include "model/thread.h"
+
+typedef struct {
+    GSource                 source;
+    int                     id;
+    int                     fd;  /* a handle's; -1: a timer */
+    gpointer                tag; /* the fd within the source; NULL: not watched now */
+    int                     interval;
+    virEventHandleCallback  on_handle;
+    virEventTimeoutCallback on_timer;
+    void                   *data;
+    virFreeCallback         free_data;
+} watch;
+
+static GMainContext *context; /* NULL: the loop is the program's */
+static GMutex        lock;
+static GHashTable   *watches; /* id -> watch, with a reference */
+static int           last_id;
+
+static GIOCondition condition_of(int events)
+{
+    return ((events & VIR_EVENT_HANDLE_READABLE) ? G_IO_IN : 0) |
+           ((events & VIR_EVENT_HANDLE_WRITABLE) ? G_IO_OUT : 0) |
+           ((events & VIR_EVENT_HANDLE_ERROR) ? G_IO_ERR : 0) | ((events & VIR_EVENT_HANDLE_HANGUP) ? G_IO_HUP : 0);
+}
+
+static int events_of(GIOCondition condition)
+{
+    return ((condition & G_IO_IN) ? VIR_EVENT_HANDLE_READABLE : 0) |
+           ((condition & G_IO_OUT) ? VIR_EVENT_HANDLE_WRITABLE : 0) |
+           ((condition & (G_IO_ERR | G_IO_NVAL)) ? VIR_EVENT_HANDLE_ERROR : 0) |
+           ((condition & G_IO_HUP) ? VIR_EVENT_HANDLE_HANGUP : 0);
+}
+
+static void schedule(watch *w)
+{
+    g_source_set_ready_time(&w->source, w->interval < 0 ? -1 : g_get_monotonic_time() + w->interval * INT64_C(1000));
+}
+
+static gboolean dispatch(GSource *source, GSourceFunc unused_function, gpointer unused_data)
+{
+    watch       *w = (watch *)source;
+    GIOCondition condition;
+
+    (void)unused_function;
+    (void)unused_data;
+    if (w->fd < 0) {
+        g_mutex_lock(&lock);
+        schedule(w);
+        g_mutex_unlock(&lock);
+        w->on_timer(w->id, w->data);
+        return G_SOURCE_CONTINUE;
+    }
+    g_mutex_lock(&lock);
+    condition = w->tag ? g_source_query_unix_fd(source, w->tag) : 0;
+    g_mutex_unlock(&lock);
+    if (condition)
+        w->on_handle(w->id, w->fd, events_of(condition), w->data);
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs functions = {.dispatch = dispatch};
+
+static watch *watch_new(int fd, void *data, virFreeCallback free_data)
+{
+    watch *w = (watch *)g_source_new(&functions, sizeof(watch));
+
+    g_source_set_static_name(&w->source, "libvirt");
+    w->fd = fd;
+    w->interval = -1;
+    w->data = data;
+    w->free_data = free_data;
+    return w;
+}
+
+/* From here on it can fire. The table has the reference. */
+static int watch_add(watch *w)
+{
+    int id;
+
+    g_mutex_lock(&lock);
+    id = w->id = ++last_id;
+    g_hash_table_insert(watches, GINT_TO_POINTER(id), w);
+    g_source_attach(&w->source, context);
+    g_mutex_unlock(&lock);
+    return id;
+}
+
+static gboolean release(gpointer data)
+{
+    watch *w = data;
+
+    if (w->free_data)
+        w->free_data(w->data);
+    g_source_unref(&w->source);
+    return G_SOURCE_REMOVE;
+}
+
+/* libvirt may hold locks here that its free function takes: that is called later, from the loop. */
+static int watch_remove(int id)
+{
+    GSource *later;
+    gpointer w = NULL;
+
+    g_mutex_lock(&lock);
+    g_hash_table_steal_extended(watches, GINT_TO_POINTER(id), NULL, &w);
+    g_mutex_unlock(&lock);
+    if (!w)
+        return -1;
+    g_source_destroy(w);
+    later = g_idle_source_new();
+    g_source_set_priority(later, G_PRIORITY_HIGH);
+    g_source_set_callback(later, release, w, NULL);
+    g_source_attach(later, context);
+    g_source_unref(later);
+    return 0;
+}
+
+/* Without events the fd leaves the source: poll() would still report a hangup, again and again. */
+static void watch_fd(watch *w, int events)
+{
+    if (w->tag && events)
+        g_source_modify_unix_fd(&w->source, w->tag, condition_of(events));
+    else if (events)
+        w->tag = g_source_add_unix_fd(&w->source, w->fd, condition_of(events));
+    else if (w->tag) {
+        g_source_remove_unix_fd(&w->source, w->tag);
+        w->tag = NULL;
+    }
+}
+
+static int add_handle(int fd, int events, virEventHandleCallback callback, void *data, virFreeCallback free_data)
+{
+    watch *w = watch_new(fd, data, free_data);
+
+    w->on_handle = callback;
+    watch_fd(w, events);
+    return watch_add(w);
+}
+
+static void update_handle(int id, int events)
+{
+    watch *w;
+
+    g_mutex_lock(&lock);
+    w = g_hash_table_lookup(watches, GINT_TO_POINTER(id));
+    if (w)
+        watch_fd(w, events);
+    g_mutex_unlock(&lock);
+}
+
+static int add_timer(int interval, virEventTimeoutCallback callback, void *data, virFreeCallback free_data)
+{
+    watch *w = watch_new(-1, data, free_data);
+
+    w->on_timer = callback;
+    w->interval = interval;
+    schedule(w);
+    return watch_add(w);
+}
+
+static void update_timer(int id, int interval)
+{
+    watch *w;
+
+    g_mutex_lock(&lock);
+    w = g_hash_table_lookup(watches, GINT_TO_POINTER(id));
+    if (w) {
+        w->interval = interval;
+        schedule(w);
+    }
+    g_mutex_unlock(&lock);
+}
+
+static gpointer run(gpointer unused)
+{
+    (void)unused;
+    g_main_context_push_thread_default(context);
+    for (;;)
+        g_main_context_iteration(context, TRUE);
+    return NULL;
+}
+
+/* A timer, at rest most of the time, that shows whether the program runs the loop it registered. */
+static struct {
+    GMutex lock;
+    GCond  beaten;
+    int    timer;
+    guint  beats;
+} heart;
+
+static void beat(int timer, void *unused)
+{
+    (void)unused;
+    virEventUpdateTimeout(timer, -1);
+    g_mutex_lock(&heart.lock);
+    heart.beats++;
+    g_cond_broadcast(&heart.beaten);
+    g_mutex_unlock(&heart.lock);
+}
+
+/* libvirt does not tell whether a loop is registered, but adding a timer fails when there is none. */
+static gboolean registered_by_program(void)
+{
+    heart.timer = virEventAddTimeout(-1, beat, NULL, NULL);
+    return heart.timer >= 0;
+}
+
+/* The loop lives as long as the process, for libvirt cannot be given another one. */
+void vmhi_libvirt_loop_start(void)
+{
+    static gsize started;
+
+    if (!g_once_init_enter(&started))
+        return;
+    if (!registered_by_program()) {
+        context = g_main_context_new();
+        watches = g_hash_table_new(NULL, NULL);
+        virEventRegisterImpl(add_handle, update_handle, watch_remove, add_timer, update_timer, watch_remove);
+        g_thread_unref(vmhi_thread_new("vmhost-libvirt", run, NULL));
+    }
+    g_once_init_leave(&started, 1);
+}
+
+gboolean vmhi_libvirt_loop_runs(int timeout_ms)
+{
+    gint64   end = g_get_monotonic_time() + timeout_ms * INT64_C(1000);
+    gboolean runs = TRUE;
+    guint    before;
+
+    if (context)
+        return TRUE;
+    g_mutex_lock(&heart.lock);
+    before = heart.beats;
+    g_mutex_unlock(&heart.lock);
+    virEventUpdateTimeout(heart.timer, 0);
+    g_mutex_lock(&heart.lock);
+    while (runs && heart.beats == before)
+        runs = g_cond_wait_until(&heart.beaten, &heart.lock, end);
+    g_mutex_unlock(&heart.lock);
+    return runs;
+}
+
+gboolean vmhi_libvirt_loop_is_ours(void)
+{
+    return context != NULL;
+}
