@@ -58,14 +58,24 @@ remove_cgroups()
 	return "$gone"
 }
 
-# Removes what labs that were killed together with their keeper have left.
-remove_stale_cgroups()
+# The groups of labs that are gone: whose first process, in the name, has ended, and that hold no other. The latter
+# tells also of a lab whose process numbers mean nothing here.
+stale_cgroups()
 {
 	local top group
 	while read -r top; do
 		for group in "$top"/vmhost-lab-*; do
 			[[ -d $group && ! -e /proc/${group##*-} ]] || continue
-			remove_cgroups "${group##*/}" || true
+			find "$group" -name cgroup.procs -exec cat {} + | grep -q . || echo "$group"
 		done
 	done < <(cgroup_mounts)
+}
+
+# Removes what labs that were killed together with their keeper have left.
+remove_stale_cgroups()
+{
+	local group
+	while read -r group; do
+		find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
+	done < <(stale_cgroups)
 }
