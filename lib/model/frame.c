@@ -313,7 +313,7 @@ int32_t vmh_frame_column(const vmh_frame *frame, const char *metric, const uint6
     if (vmhi_failed(error))
         return (*error)->code;
     if (!frame || !metric) {
-        vmhi_error_set(error, VMH_ERR_ARGUMENT, "vmh_frame_column() needs a frame and a metric's name");
+        vmhi_error_set(error, VMH_ERR_ARGUMENT, "%s is NULL", frame ? "metric" : "frame");
         return VMH_ERR_ARGUMENT;
     }
     c = g_hash_table_lookup(frame->by_name, metric);

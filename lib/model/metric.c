@@ -199,7 +199,7 @@ const vmh_metric *vmh_metric_find(const char *name, vmh_error **error)
     if (vmhi_failed(error))
         return NULL;
     if (!name) {
-        vmhi_error_set(error, VMH_ERR_ARGUMENT, "vmh_metric_find() needs a name");
+        vmhi_error_set(error, VMH_ERR_ARGUMENT, "name is NULL");
         return NULL;
     }
     for (size_t i = 0; i < G_N_ELEMENTS(metrics) && !strpbrk(name, "*?"); i++)
