@@ -52,7 +52,7 @@ static int stop(virDomainPtr domain, uint64_t flags)
  * What the host keeps beside the definition would stand in the way and is useless without it; hosts differ in which
  * of it they know, so the most is asked for first.
  */
-static int undefine(virDomainPtr domain)
+int vmhi_libvirt_undefine(virDomainPtr domain)
 {
     static const unsigned int flags[] = {
         VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA | VIR_DOMAIN_UNDEFINE_NVRAM |
@@ -89,7 +89,7 @@ static int delete_vm(virDomainPtr domain, uint64_t flags)
     }
     if (active && virDomainDestroy(domain) < 0 && virDomainIsActive(domain) != 0)
         return is_gone() ? 0 : -1;
-    if (undefine(domain) == 0)
+    if (vmhi_libvirt_undefine(domain) == 0)
         return 0;
     return active && is_gone() ? 0 : -1; /* A transient one went with its stop. */
 }

@@ -99,6 +99,10 @@ gboolean vmhi_libvirt_events_start(virConnectPtr connection, GArray *callbacks, 
 /* libvirt's state and reason in our words; *reason is constant, and may be NULL. */
 int32_t vmhi_libvirt_state(int state, int detail, const char **reason);
 
+/* --- act.c --- */
+/* Undefines a VM with all that the host keeps of it; as libvirt's calls, 0 or negative. */
+int vmhi_libvirt_undefine(virDomainPtr domain);
+
 /* --- the calls of the contract, by file --- */
 gboolean  vmhi_libvirt_list(vmhi_driver_host *, vmhi_visit, void *, vmh_error **);                    /* list.c */
 gboolean  vmhi_libvirt_look(vmhi_driver_host *, const char *uuid, vmhi_visit, void *, vmh_error **);  /* list.c */

@@ -85,8 +85,8 @@ gboolean vmhi_write_accelerator(const vmhi_domain_cell *cell, const vmh_spec *sp
     }
     if (g_str_equal(wanted, "kvm") && (!platform->kvm || !is_native(platform, spec))) {
         vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, cell->path,
-                                "accelerator: KVM cannot run this guest here: %s; use auto or tcg",
-                                platform->kvm ? "it is of another architecture" : platform->reason);
+                                "accelerator: KVM is not to be had for this guest; use auto or tcg. %s",
+                                platform->kvm ? "It is of another architecture than the host." : platform->reason);
         return FALSE;
     }
     if (g_str_equal(wanted, "kvm"))
