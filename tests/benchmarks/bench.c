@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the benchmarks share: turns, medians, the line, and a machine with many VMs. */
+#include "bench.h"
+
+#include <glib/gstdio.h>
+#include <libvirt/virterror.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+double bench_now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1e6 + now.tv_nsec / 1e3;
+}
+
+/* --- medians --- */
+
+static int compare(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+
+    return (left > right) - (left < right);
+}
+
+/* The value below which this part of all values lies. */
+static double quantile(const double *values, size_t count, double part)
+{
+    g_autofree double *sorted = g_memdup2(values, count * sizeof *values);
+    double             place = part * (count - 1);
+    size_t             below = (size_t)place;
+
+    qsort(sorted, count, sizeof *sorted, compare);
+    if (below + 1 >= count)
+        return sorted[count - 1];
+    return sorted[below] + (place - below) * (sorted[below + 1] - sorted[below]);
+}
+
+static double median(const double *values, size_t count)
+{
+    return quantile(values, count, 0.5);
+}
+
+/* --- turns --- */
+
+/* By turns the order is turned round as well: no side always comes after the same other one. */
+static void take_turn(const bench_side *sides, size_t count, size_t turn, double **values, void *data)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t side = turn % 2 ? count - 1 - i : i;
+        values[side][turn] = sides[side].run(data);
+    }
+}
+
+static void print_line(const char *name, const bench_side *sides, size_t count, size_t runs, double **values)
+{
+    g_autofree double *ratios = g_new(double, runs);
+
+    for (size_t i = 0; i < runs; i++)
+        ratios[i] = values[0][i] / values[1][i];
+    printf("bench %s", name);
+    for (size_t side = 0; side < 2; side++)
+        printf(" %s=%.2f", sides[side].name, median(values[side], runs));
+    printf(" ratio=%.3f spread=%.3f..%.3f runs=%zu over=%.2f", median(values[0], runs) / median(values[1], runs),
+           quantile(ratios, runs, 0.25), quantile(ratios, runs, 0.75), runs,
+           median(values[0], runs) - median(values[1], runs));
+    for (size_t side = 2; side < count; side++)
+        printf(" %s=%.2f ratio-%s=%.3f", sides[side].name, median(values[side], runs),
+               sides[side].name + strlen("peer-"), median(values[0], runs) / median(values[side], runs));
+    putchar('\n');
+}
+
+void bench_run(const char *name, const bench_side *sides, size_t count, size_t runs, void *data)
+{
+    g_autofree double **values = g_new(double *, count);
+
+    for (size_t side = 0; side < count; side++) {
+        values[side] = g_new(double, runs);
+        sides[side].run(data);
+    }
+    for (size_t turn = 0; turn < runs; turn++)
+        take_turn(sides, count, turn, values, data);
+    print_line(name, sides, count, runs, values);
+    for (size_t side = 0; side < count; side++)
+        g_free(values[side]);
+}
+
+/* --- a machine with many VMs --- */
+
+static char *machine_xml(unsigned vms)
+{
+    GString *xml = g_string_new("<node>\n");
+
+    for (unsigned i = 0; i < vms; i++)
+        g_string_append_printf(xml,
+                               "<domain type='test'><name>vm-%04u</name>"
+                               "<uuid>6d626d68-0000-4000-8000-%012x</uuid><memory unit='MiB'>256</memory>"
+                               "<vcpu>2</vcpu><os><type>hvm</type></os></domain>\n",
+                               i, i + 1);
+    g_string_append(xml, "</node>\n");
+    return g_string_free(xml, FALSE);
+}
+
+char *bench_machine_new(unsigned vms)
+{
+    g_autofree char *path = NULL;
+    g_autofree char *xml = machine_xml(vms);
+    int              fd = g_file_open_tmp("vmhost-bench-XXXXXX.xml", &path, NULL);
+
+    bench_require(fd >= 0 && g_close(fd, NULL) && g_file_set_contents(path, xml, -1, NULL), NULL,
+                  "writing a machine's file");
+    return g_strconcat("test://", path, NULL);
+}
+
+void bench_machine_free(char *uri)
+{
+    g_unlink(uri + strlen("test://"));
+    g_free(uri);
+}
+
+/* --- what must succeed --- */
+
+void bench_require(int ok, const vmh_error *error, const char *what)
+{
+    if (ok)
+        return;
+    fprintf(stderr, "%s: %s\n", what, error ? vmh_error_message(error) : virGetLastErrorMessage());
+    exit(1);
+}
+
+vmh_host *bench_open(const char *uri)
+{
+    vmh_error *error = NULL;
+    vmh_host  *host = vmh_host_open(uri, NULL, 0, &error);
+
+    bench_require(host != NULL, error, uri);
+    return host;
+}
+
+virConnectPtr bench_open_bare(const char *uri)
+{
+    virConnectPtr connection = virConnectOpen(uri);
+
+    bench_require(connection != NULL, NULL, uri);
+    return connection;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Measures sides by turns in one process, so that what disturbs one disturbs all, and tells the outcome in a line. */
+#pragma once
+
+#include <glib.h>
+#include <libvirt/libvirt.h>
+#include <vmhost/vmhost.h>
+
+/* One way to do the same work. run() does it once and returns what it took, in the unit that the name ends with. */
+typedef struct {
+    const char *name; /* "ours", "peer", then others as "peer-events" */
+    double (*run)(void *data);
+} bench_side;
+
+/*
+ * Runs each side once for warming up and then `runs` times, by turns, and prints
+ *   bench NAME ours=… peer=… ratio=… spread=…..… runs=… over=… peer-events=… ratio-events=…
+ * Values are medians; ratio and over are those of the medians; spread is the quartiles of the ratio by turn.
+ */
+void bench_run(const char *name, const bench_side *sides, size_t count, size_t runs, void *data);
+
+double bench_now_us(void);
+
+/* A machine of libvirt's test driver with so many running VMs, as a URI; bench_machine_free() removes its file. */
+char *bench_machine_new(unsigned vms);
+void  bench_machine_free(char *uri);
+
+/* What must succeed. Ends the program with the error otherwise. */
+vmh_host     *bench_open(const char *uri);
+virConnectPtr bench_open_bare(const char *uri);
+void          bench_require(int ok, const vmh_error *error, const char *what);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A frame of 1,000 VMs against the calls of libvirt that bring the same values. The test driver's bulk call tells
+ * states only, so the peer is the list of all VMs and virDomainGetInfo() of each.
+ */
+#include "bench.h"
+
+enum { VMS = 1000, RUNS = 301 };
+
+static const char *const columns = "cpu.time,cpu.count,memory.size,memory.max";
+
+typedef struct {
+    vmh_host     *host;
+    virConnectPtr connection;
+    uint64_t      sum; /* of all that was read, so that both sides read it */
+} sampling;
+
+static double ours(void *data)
+{
+    sampling   *s = data;
+    double      start = bench_now_us();
+    vmh_error  *error = NULL;
+    vmh_frame  *frame = vmh_host_sample(s->host, columns, 0, &error);
+    const char *names[] = {"cpu.time", "cpu.count", "memory.size", "memory.max"};
+
+    bench_require(frame && vmh_frame_rows(frame) == VMS, error, "vmh_host_sample");
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        const uint64_t *values;
+        bench_require(vmh_frame_column(frame, names[i], &values, NULL, &error) == 0, error, names[i]);
+        for (size_t row = 0; row < VMS; row++)
+            s->sum += values[row];
+    }
+    vmh_frame_unref(frame);
+    return bench_now_us() - start;
+}
+
+static double peer(void *data)
+{
+    sampling     *s = data;
+    double        start = bench_now_us();
+    virDomainPtr *domains;
+    int           count = virConnectListAllDomains(s->connection, &domains, 0);
+
+    bench_require(count == VMS, NULL, "virConnectListAllDomains");
+    for (int i = 0; i < count; i++) {
+        char          uuid[VIR_UUID_STRING_BUFLEN];
+        virDomainInfo info;
+        bench_require(virDomainGetInfo(domains[i], &info) == 0 && virDomainGetName(domains[i]) &&
+                          virDomainGetUUIDString(domains[i], uuid) == 0,
+                      NULL, "virDomainGetInfo");
+        s->sum += info.cpuTime + info.nrVirtCpu + info.memory + info.maxMem;
+        virDomainFree(domains[i]);
+    }
+    free(domains);
+    return bench_now_us() - start;
+}
+
+int main(void)
+{
+    const bench_side sides[] = {{"ours", ours}, {"peer", peer}};
+    char            *uri = bench_machine_new(VMS);
+    sampling         s = {.host = bench_open(uri), .connection = bench_open_bare(uri)};
+
+    bench_run("sample-1000-us", sides, G_N_ELEMENTS(sides), RUNS, &s);
+    virConnectClose(s.connection);
+    vmh_host_unref(s.host);
+    bench_machine_free(uri);
+    return s.sum == 0;
+}
