@@ -189,8 +189,8 @@ static const char *placeholder_at(const char *pattern)
     return pattern[1] == 'n' ? "<n>" : "<id>";
 }
 
-/* Is the path the beginning of what the pattern means, and not all of it? */
-static gboolean leads_to(const char *path, const char *pattern)
+/* What the pattern has after the path, where the path is its beginning and not all of it; else NULL. */
+static const char *rest_after(const char *path, const char *pattern)
 {
     for (;;) {
         variable name = {path, (size_t)(segment_end(path) - path), placeholder_at(pattern)};
@@ -198,27 +198,34 @@ static gboolean leads_to(const char *path, const char *pattern)
 
         if (name.placeholder) {
             if (!is_valid(&name))
-                return FALSE;
+                return NULL;
         } else if (name.length != expected || strncmp(path, pattern, expected) != 0) {
-            return FALSE;
+            return NULL;
         }
         if (!pattern[expected])
-            return FALSE;
-        if (!path[name.length])
-            return TRUE;
-        path += name.length + 1;
+            return NULL;
         pattern += expected + 1;
+        if (!path[name.length])
+            return pattern;
+        path += name.length + 1;
     }
+}
+
+/* What the first property of a group has after the group's path; NULL when the path is no group. */
+static const char *first_in_group(const property_list *list, const char *path)
+{
+    const char *rest = NULL;
+
+    for (size_t i = 0; i < list->count && !rest; i++)
+        rest = rest_after(path, list->first[i].pattern);
+    return rest;
 }
 
 gboolean vmhi_schema_is_group(const char *kind, const char *path)
 {
     const property_list *list = list_of(kind);
 
-    for (size_t i = 0; list && i < list->count; i++)
-        if (leads_to(path, list->first[i].pattern))
-            return TRUE;
-    return FALSE;
+    return list && first_in_group(list, path) != NULL;
 }
 
 /* Levenshtein's distance. The longer name has at most NEAREST_LIMIT bytes. */
@@ -309,15 +316,15 @@ static void compare_pattern(const char *path, const char *pattern, size_t *least
 }
 
 /* The nearest path that there could be, with the names that the caller gave; NULL when none is near. */
-static char *nearest_path(const property_list *list, const char *path)
+static char *nearest_path(const property_list *list, const char *path, size_t *least)
 {
-    char  *nearest = NULL;
-    size_t least = SIZE_MAX;
+    char *nearest = NULL;
 
+    *least = SIZE_MAX;
     if (strnlen(path, NEAREST_LIMIT + 1) > NEAREST_LIMIT)
         return NULL;
     for (size_t i = 0; i < list->count; i++)
-        compare_pattern(path, list->first[i].pattern, &least, &nearest);
+        compare_pattern(path, list->first[i].pattern, least, &nearest);
     return nearest;
 }
 
@@ -334,25 +341,35 @@ static void refuse_name(const char *path, const variable *name, vmh_error **erro
                                 "\"%s\" in a path is no name: give 1 to %d of A-Z a-z 0-9 _ -", excerpt, ID_LIMIT);
 }
 
-/* Says why a path means no property: its name is malformed, or nothing is called so. */
-static void refuse_path(const char *kind, const char *path, vmh_error **error)
+/* "memory" alone is more likely meant as memory.size than as another name that looks like it. */
+static void refuse_unknown(const property_list *list, const char *path, vmh_error **error)
 {
-    const property_list *list = list_of(kind);
-    g_autofree char     *excerpt = vmhi_excerpt(path);
-    g_autofree char     *nearest = NULL;
-    variable             name;
+    size_t           least;
+    g_autofree char *excerpt = vmhi_excerpt(path);
+    g_autofree char *nearest = nearest_path(list, path, &least);
+    const char      *rest = first_in_group(list, path);
 
-    if (strnlen(path, PATH_LIMIT + 1) <= PATH_LIMIT && match_pattern(list, path, &name)) {
-        refuse_name(path, &name, error);
-        return;
-    }
-    nearest = nearest_path(list, path);
-    if (nearest)
+    if (rest && least > 0)
+        vmhi_error_set_property(error, VMH_ERR_UNKNOWN_NAME, path,
+                                "\"%s\" is a group of properties; name one of them, such as \"%s.%s\"", excerpt, path,
+                                rest);
+    else if (nearest)
         vmhi_error_set_property(error, VMH_ERR_UNKNOWN_NAME, path,
                                 "there is no property \"%s\"; did you mean \"%s\"?", excerpt, nearest);
     else
         vmhi_error_set_property(error, VMH_ERR_UNKNOWN_NAME, path, "there is no property \"%s\" of kind %s", excerpt,
-                                kind);
+                                list->first->kind);
+}
+
+/* Says why a path means no property: a name in it is malformed, or nothing is called so. */
+static void refuse_path(const property_list *list, const char *path, vmh_error **error)
+{
+    variable name;
+
+    if (strnlen(path, PATH_LIMIT + 1) <= PATH_LIMIT && match_pattern(list, path, &name))
+        refuse_name(path, &name, error);
+    else
+        refuse_unknown(list, path, error);
 }
 
 const vmh_property *vmhi_schema_require(const char *kind, const char *path, vmh_error **error)
@@ -363,6 +380,6 @@ const vmh_property *vmhi_schema_require(const char *kind, const char *path, vmh_
         return NULL;
     property = vmhi_schema_lookup(kind, path);
     if (!property)
-        refuse_path(kind, path, error);
+        refuse_path(list_of(kind), path, error);
     return property;
 }

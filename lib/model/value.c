@@ -158,7 +158,7 @@ char *vmhi_schema_expectation(const vmh_property *property)
 void vmhi_refuse_value(const vmh_property *property, const char *path, const char *text, vmh_error **error)
 {
     g_autofree char *expected = vmhi_schema_expectation(property);
-    g_autofree char *excerpt = vmhi_excerpt(text);
+    g_autofree char *excerpt = vmhi_excerpt(property->flags & VMHI_SECRET ? "(secret)" : text);
 
     vmhi_error_set_property(error, VMH_ERR_VALUE, path, "%s takes %s, not \"%s\"", path, expected, excerpt);
 }

@@ -98,7 +98,13 @@ START_TEST(unknown_names_get_the_nearest)
         {"vm", "Name", "did you mean \"name\"?"},
         {"vm", "cpu.cont", "did you mean \"cpu.count\"?"},
         {"vm", "cpus.count", "did you mean \"cpu.count\"?"},
-        {"vm", "memory", "there is no property \"memory\""},
+        {"vm", "memory", "\"memory\" is a group of properties; name one of them, such as \"memory.size\""},
+        {"vm", "cpu", "such as \"cpu.count\""},
+        {"vm", "disk.root", "such as \"disk.root.path\""},
+        {"vm", "disk", "such as \"disk.<id>.path\""},
+        {"vm", "disk.root.iops", "such as \"disk.root.iops.total\""},
+        {"vm", "metadata", "did you mean \"metadata.<id>\"?"},
+        {"vm", "cpu.pin", "did you mean \"cpu.pin.<n>\"?"},
         {"vm", "disk.root.paht", "did you mean \"disk.root.path\"?"},
         {"vm", "disks.root.path", "did you mean \"disk.root.path\"?"},
         {"vm", "disk.path", "did you mean \"disk.<id>.path\"?"},
@@ -446,6 +452,35 @@ START_TEST(durations_are_read)
 }
 END_TEST
 
+static void check_round_trip(const char *kind, const char *path, uint64_t number)
+{
+    const vmh_property *property = vmhi_schema_lookup(kind, path);
+    vmhi_value          value = {.type = property->type, .u64 = number};
+    vmhi_value          again;
+    g_autofree char    *written = vmhi_schema_format(&value);
+
+    ck_assert_msg(vmhi_schema_parse(property, path, written, &again, NULL), "%s", written);
+    ck_assert_msg(again.u64 == number, "%s", written);
+}
+
+START_TEST(all_numbers_are_written_exactly)
+{
+    guint32 state = 1;
+
+    for (uint64_t unit = 1; unit < UINT64_MAX / 1024; unit *= unit % 1000 ? 1024 : 1000) {
+        for (int i = 0; i < 1000; i++) {
+            state = state * 1664525 + 1013904223;
+            check_round_trip("host", "memory.free", unit * (state % 1024));
+            check_round_trip("host", "memory.free", unit * (state % 1024) + state);
+            check_round_trip("host", "cpu.mhz", unit * (state % 1024) - state);
+            check_round_trip("migrate", "bandwidth", state * UINT64_C(125));
+        }
+    }
+    for (uint64_t i = 0; i < 10000; i++)
+        check_round_trip("host", "memory.free", UINT64_MAX - i);
+}
+END_TEST
+
 START_TEST(typed_values_are_checked)
 {
     const vmh_property *limit = vmhi_schema_lookup("vm", "cpu.limit");
@@ -679,6 +714,6 @@ END_TEST
 
 UNIT_RUN("schema", paths_mean_properties, other_paths_mean_none, unknown_names_get_the_nearest,
          hostile_paths_are_refused_shortly, nearest_of_a_list, values_are_read_and_written, wrong_values_are_refused,
-         durations_are_read, typed_values_are_checked, huge_texts_are_refused_shortly, texts_have_their_limit,
-         the_locale_does_not_matter, every_property_is_sound, defaults_and_words_are_values, no_leaf_is_an_inner_node,
-         the_schema_can_be_read, null_reads_as_nothing)
+         durations_are_read, all_numbers_are_written_exactly, typed_values_are_checked,
+         huge_texts_are_refused_shortly, texts_have_their_limit, the_locale_does_not_matter, every_property_is_sound,
+         defaults_and_words_are_values, no_leaf_is_an_inner_node, the_schema_can_be_read, null_reads_as_nothing)
