@@ -183,10 +183,10 @@ END_TEST
 /* The thread hangs; the job ends at its deadline, the lane goes on, and the late result is freed. */
 START_TEST(a_call_that_never_returns_meets_its_deadline)
 {
-    stage     stuck, free_stage;
-    role      hangs = {.stage = &stuck}, next = {.stage = &free_stage};
-    vmhi_lane lane;
-    vmh_job  *first, *second;
+    stage            stuck, free_stage;
+    role             hangs = {.stage = &stuck}, next = {.stage = &free_stage};
+    static vmhi_lane lane; /* a worker leaves it after the job has ended */
+    vmh_job         *first, *second;
 
     stage_init(&stuck);
     stage_init(&free_stage);
@@ -211,10 +211,10 @@ END_TEST
 
 START_TEST(jobs_of_a_lane_keep_their_order)
 {
-    stage     at;
-    role      parts[20];
-    vmhi_lane lane;
-    vmh_job  *jobs[20];
+    stage            at;
+    role             parts[20];
+    static vmhi_lane lane; /* a worker leaves it after the job has ended */
+    vmh_job         *jobs[20];
 
     stage_init(&at);
     vmhi_lane_init(&lane);
@@ -234,11 +234,11 @@ END_TEST
 
 START_TEST(a_queued_job_is_cancelled_and_never_begins)
 {
-    stage      at;
-    role       first_part = {.stage = &at}, second_part = {.stage = &at};
-    vmhi_lane  lane;
-    vmh_job   *first, *second;
-    vmh_error *error = NULL;
+    stage            at;
+    role             first_part = {.stage = &at}, second_part = {.stage = &at};
+    static vmhi_lane lane; /* a worker leaves it after the job has ended */
+    vmh_job         *first, *second;
+    vmh_error       *error = NULL;
 
     stage_init(&at);
     vmhi_lane_init(&lane);
@@ -262,11 +262,11 @@ END_TEST
 
 START_TEST(a_queued_job_past_its_deadline_did_nothing_and_says_so)
 {
-    stage      at;
-    role       first_part = {.stage = &at}, second_part = {.stage = &at};
-    vmhi_lane  lane;
-    vmh_job   *first, *second;
-    vmh_error *error = NULL;
+    stage            at;
+    role             first_part = {.stage = &at}, second_part = {.stage = &at};
+    static vmhi_lane lane; /* a worker leaves it after the job has ended */
+    vmh_job         *first, *second;
+    vmh_error       *error = NULL;
 
     stage_init(&at);
     vmhi_lane_init(&lane);
