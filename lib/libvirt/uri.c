@@ -84,6 +84,20 @@ static gboolean check_parts(const char *uri, GUri *parsed, vmh_error **error)
     return TRUE;
 }
 
+/* Of a file that is not there libvirt's XML parser complains on stderr, and libvirt says only "failed to parse". */
+static gboolean check_file(const char *scheme, GUri *parsed, vmh_error **error)
+{
+    const char *path = g_uri_get_path(parsed);
+    int         reason;
+
+    if (!g_str_equal(scheme, "test") || g_str_equal(path, "/default") || access(path, R_OK) == 0)
+        return TRUE;
+    reason = errno;
+    vmhi_error_set_native(error, reason == EACCES ? VMH_ERR_PERMISSION : VMH_ERR_NOT_FOUND, VMHI_LIBVIRT, reason,
+                          NULL, "the file %s that is to describe the test host: %s", path, g_strerror(reason));
+    return FALSE;
+}
+
 /* ssh would ask on the terminal for a password or an unknown host's key; a library does not. */
 static char *without_terminal(const char *uri, GUri *parsed)
 {
@@ -109,7 +123,7 @@ char *vmhi_libvirt_uri(const char *uri, vmh_error **error)
         refuse(error, uri, "has a transport there is not; there are +unix, +tcp, +tls, +ssh, +libssh and +libssh2");
         return NULL;
     }
-    if (!check_parts(uri, parsed, error))
+    if (!check_parts(uri, parsed, error) || !check_file(scheme, parsed, error))
         return NULL;
     return g_str_equal(transport, "ssh") ? without_terminal(uri, parsed) : g_strdup(uri);
 }
