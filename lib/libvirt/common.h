@@ -106,7 +106,7 @@ int vmhi_libvirt_undefine(virDomainPtr domain);
 /* --- the calls of the contract, by file --- */
 gboolean  vmhi_libvirt_list(vmhi_driver_host *, vmhi_visit, void *, vmh_error **);                    /* list.c */
 gboolean  vmhi_libvirt_look(vmhi_driver_host *, const char *uuid, vmhi_visit, void *, vmh_error **);  /* list.c */
-vmh_spec *vmhi_libvirt_describe(vmhi_driver_host *, vmh_error **);                                    /* platform.c */
+vmh_spec *vmhi_libvirt_describe(vmhi_driver_host *, vmh_error **); /* node.c */
 gboolean  vmhi_libvirt_supports(vmhi_driver_host *, const char *name, char **reason);                 /* supports.c */
 char *vmhi_libvirt_create(vmhi_driver_host *, const vmh_spec *, uint64_t, vmhi_task *, vmh_error **); /* create.c */
 vmh_spec *vmhi_libvirt_describe_vm(vmhi_driver_host *, const char *, uint64_t, vmh_error **);         /* create.c */

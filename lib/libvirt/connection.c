@@ -342,6 +342,7 @@ void vmhi_libvirt_close(vmhi_driver_host *host)
     session *s;
 
     vmhi_libvirt_quiet(host);
+    vmhi_libvirt_sampler_free(g_steal_pointer(&host->sampler)); /* it holds domains of the connection */
     s = detach(host);
     if (s)
         dispose(s);
@@ -419,4 +420,5 @@ void vmhi_libvirt_forget(vmhi_driver_host *host, const char *uuid)
     if (host->domains)
         g_hash_table_remove(host->domains, uuid);
     g_mutex_unlock(&host->lock);
+    vmhi_libvirt_sampler_forget(host, uuid);
 }

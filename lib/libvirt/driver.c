@@ -26,9 +26,12 @@ const vmhi_driver vmhi_libvirt_driver = {
     .reopen = vmhi_libvirt_reopen,
     .list = vmhi_libvirt_list,
     .look = vmhi_libvirt_look,
+    .describe = vmhi_libvirt_describe,
+    .supports = vmhi_libvirt_supports,
     .create = vmhi_libvirt_create,
     .describe_vm = vmhi_libvirt_describe_vm,
     .act = vmhi_libvirt_act,
     .console = vmhi_libvirt_console,
     .migrate = vmhi_libvirt_migrate,
+    .sample = vmhi_libvirt_sample,
 };

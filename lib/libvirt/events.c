@@ -166,8 +166,10 @@ static void changed(gpointer number, virDomainPtr domain, const char *what)
     if (!voice)
         return;
     host = vmhi_voice_host(voice);
-    if (virDomainGetUUIDString(domain, uuid) == 0)
+    if (virDomainGetUUIDString(domain, uuid) == 0) {
+        vmhi_libvirt_sampler_forget(host, uuid);
         host->sink->vm_changed(host->sink_data, uuid, what);
+    }
     vmhi_voice_leave(voice);
 }
 

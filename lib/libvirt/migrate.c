@@ -220,24 +220,34 @@ static gboolean destination_lacks(const journey *j)
 /*
  * After a failure the VM should run here. libvirt sees to that, but for a case: a migration that broke at the
  * switch can leave it paused. Then it may go on only where the destination cannot have it running as well.
+ * Returns what became of it, in words.
  */
-static void settle(const journey *j, gboolean was_paused, vmh_error **error)
+static char *settle(const journey *j, gboolean was_paused)
 {
-    int state, reason;
+    const char *name = virDomainGetName(j->domain);
+    int         state, reason;
 
-    if (virDomainGetState(j->domain, &state, &reason, 0) < 0 || !error || !*error)
-        return;
+    if (virDomainGetState(j->domain, &state, &reason, 0) < 0)
+        return g_strdup_printf("what became of VM \"%s\" is not known", name);
     if (state == VIR_DOMAIN_PAUSED && !was_paused && reason == VIR_DOMAIN_PAUSED_MIGRATION && destination_lacks(j) &&
         virDomainResume(j->domain) == 0)
         state = VIR_DOMAIN_RUNNING;
-    if (state == VIR_DOMAIN_RUNNING)
-        vmhi_error_prefix(error, "VM \"%s\" goes on running on this host", virDomainGetName(j->domain));
-    else if (state == VIR_DOMAIN_PAUSED && !was_paused)
-        vmhi_error_prefix(
-            error,
-            "VM \"%s\" stands paused on this host, since the destination may have it; resume it when it "
-            "does not run there",
-            virDomainGetName(j->domain));
+    if (state == VIR_DOMAIN_PAUSED && !was_paused)
+        return g_strdup_printf("VM \"%s\" stands paused on this host, since the destination may run it; resume it "
+                               "when it does not",
+                               name);
+    if (state == VIR_DOMAIN_RUNNING || state == VIR_DOMAIN_PAUSED)
+        return g_strdup_printf("VM \"%s\" stays on this host, %s", name,
+                               state == VIR_DOMAIN_RUNNING ? "running" : "paused as it was");
+    return g_strdup_printf("VM \"%s\" does not run on this host any more", name);
+}
+
+static void set_failure(const journey *j, const vmh_error *failure, gboolean was_paused, vmh_error **error)
+{
+    g_autofree char *outcome = settle(j, was_paused);
+
+    vmhi_error_set_native(error, failure->code, failure->driver, failure->native, failure->property, "%s; %s",
+                          failure->message, outcome);
 }
 
 static gboolean is_paused(virDomainPtr domain)
@@ -249,6 +259,7 @@ static gboolean is_paused(virDomainPtr domain)
 
 static gboolean travel(const journey *j, vmhi_task *task, vmh_error **error)
 {
+    g_autoptr(vmh_error) failure = NULL;
     vmhi_move move;
     gboolean  was_paused;
 
@@ -257,8 +268,8 @@ static gboolean travel(const journey *j, vmhi_task *task, vmh_error **error)
         return FALSE;
     was_paused = is_paused(j->domain);
     plan(&move, j);
-    if (!vmhi_move_run(&move, task, error)) {
-        settle(j, was_paused, error);
+    if (!vmhi_move_run(&move, task, &failure)) {
+        set_failure(j, failure, was_paused, error);
         return FALSE;
     }
     report_end(j, task);

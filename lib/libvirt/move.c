@@ -212,7 +212,7 @@ static uint64_t stalled_ms(const shared *s)
 
 static int32_t phase_of(const job_stats *stats)
 {
-    if (!stats->known)
+    if (!stats->processed && !stats->remaining)
         return VMH_PHASE_PREPARE;
     return stats->switching ? VMH_PHASE_SWITCH : VMH_PHASE_MEMORY;
 }
@@ -222,7 +222,7 @@ static void report(vmhi_task *task, const job_stats *stats, uint64_t stalled)
 {
     vmhi_task_progress(task, VMH_PROGRESS_PHASE, phase_of(stats));
     vmhi_task_progress(task, VMH_PROGRESS_STALLED_MS, stalled);
-    if (!stats->known)
+    if (phase_of(stats) == VMH_PHASE_PREPARE)
         return;
     vmhi_task_progress(task, VMH_PROGRESS_BYTES_DONE, stats->processed);
     vmhi_task_progress(task, VMH_PROGRESS_BYTES_TOTAL, stats->processed + stats->remaining);
