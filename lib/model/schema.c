@@ -175,10 +175,9 @@ const vmh_property *vmhi_schema_lookup(const char *kind, const char *path)
     if (!list || strnlen(path, PATH_LIMIT + 1) > PATH_LIMIT)
         return NULL;
     property = g_hash_table_lookup(list->by_pattern, path);
-    if (!property)
-        property = match_pattern(list, path, &name);
-    else
+    if (property)
         return property;
+    property = match_pattern(list, path, &name);
     return property && is_valid(&name) ? property : NULL;
 }
 

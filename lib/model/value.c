@@ -311,31 +311,32 @@ static gboolean parse_bool(const char *text, gboolean *value)
     return *value || g_strv_contains(no, text);
 }
 
+static gboolean parse_number(const vmh_property *property, const char *path, const char *text, vmhi_value *value,
+                             vmh_error **error)
+{
+    gboolean understood;
+
+    if (vmhi_type_is_whole(property->type))
+        return parse_whole(property, path, text, &value->u64, error);
+    understood = property->type == VMH_TYPE_BOOL ? parse_bool(text, &value->flag) : parse_f64(text, &value->f64);
+    if (!understood)
+        vmhi_refuse_value(property, path, text, error);
+    return understood;
+}
+
 gboolean vmhi_schema_parse(const vmh_property *property, const char *path, const char *text, vmhi_value *value,
                            vmh_error **error)
 {
     vmhi_value read = {.type = property->type};
-    gboolean   understood;
 
     if (vmhi_type_is_text(read.type)) {
         read.text = vmhi_text_parse(property, path, text, error);
         if (!read.text)
             return FALSE;
-        *value = read;
-        return TRUE;
-    }
-    if (vmhi_type_is_whole(read.type)) {
-        if (!parse_whole(property, path, text, &read.u64, error))
-            return FALSE;
-    } else {
-        understood = read.type == VMH_TYPE_BOOL ? parse_bool(text, &read.flag) : parse_f64(text, &read.f64);
-        if (!understood) {
-            vmhi_refuse_value(property, path, text, error);
-            return FALSE;
-        }
-    }
-    if (!vmhi_schema_check(property, path, &read, error))
+    } else if (!parse_number(property, path, text, &read, error) ||
+               !vmhi_schema_check(property, path, &read, error)) {
         return FALSE;
+    }
     *value = read;
     return TRUE;
 }
