@@ -58,6 +58,22 @@ remove_cgroups()
 	return "$gone"
 }
 
+# In version 2 a lab hands controllers down from the top, which the machine need not have done before. These tell
+# what it did, and take back the rest; the kernel refuses where another lab still needs it.
+handed_down()
+{
+	cat /sys/fs/cgroup/cgroup.subtree_control 2>/dev/null || true
+}
+
+take_back()
+{
+	local before=$1 controller
+	for controller in $(handed_down); do
+		[[ " $before " == *" $controller "* ]] ||
+			(echo "-$controller" >/sys/fs/cgroup/cgroup.subtree_control) 2>/dev/null || true
+	done
+}
+
 # The groups of labs that are gone: whose first process, in the name, has ended, and that hold no other. The latter
 # tells also of a lab whose process numbers mean nothing here.
 stale_cgroups()
