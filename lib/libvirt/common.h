@@ -28,6 +28,7 @@ typedef struct {
 
 typedef struct vmhi_voice vmhi_voice; /* voice.h: from libvirt's callbacks to the sink */
 typedef struct vmhi_watch vmhi_watch; /* watch.h: what is known of each VM */
+typedef struct vmhi_pulse vmhi_pulse; /* pulse.h: keeps calls from sleeping behind a long one */
 
 struct vmhi_driver_host {
     char            *uri;
@@ -42,6 +43,7 @@ struct vmhi_driver_host {
     GArray          *callbacks;  /* of the connection: ids of its registered events */
     GCancellable    *over;       /* of the connection: cancelled when it was given up */
     vmhi_platform    platform;
+    vmhi_pulse      *pulse;   /* NULL: the host is in this process */
     void            *sampler; /* sample.c's own */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A connection's life: opened, watched, lost once, made again, closed; and the domains that it has handed out. */
 #include "libvirt/common.h"
+#include "libvirt/pulse.h"
 #include "libvirt/voice.h"
 #include "libvirt/watch.h"
 #include "model/thread.h"
@@ -289,6 +290,7 @@ static void host_free(vmhi_driver_host *host)
 {
     vmhi_voice_free(host->voice);
     vmhi_watch_free(host->watch);
+    vmhi_pulse_unref(host->pulse);
     vmhi_libvirt_platform_clear(&host->platform);
     vmh_spec_unref(host->options);
     g_mutex_clear(&host->lock);
@@ -315,6 +317,7 @@ vmhi_driver_host *vmhi_libvirt_open(const char *uri, const vmh_spec *options, co
     host->sink_data = data;
     host->voice = vmhi_voice_new(host);
     host->watch = vmhi_watch_new();
+    host->pulse = vmhi_libvirt_in_process(uri) ? NULL : vmhi_pulse_new();
     g_mutex_init(&host->lock);
     if (connect_host(host, error) && learn(host, error))
         return host;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The libvirt driver's table: which function does which call of the contract. */
-#include "libvirt/common.h"
+/* The libvirt driver's table: which function does which call of the contract, counted by the host's pulse. */
+#include "libvirt/pulse.h"
 
 static const char *const schemes[] = {
     "qemu:///system",
@@ -14,6 +14,37 @@ static const char *const schemes[] = {
     NULL,
 };
 
+/* The call of the contract that vmhi_libvirt_NAME() does, counted while it is under way. */
+#define COUNTED(type, name, parameters, arguments)                                                                   \
+    static type name parameters                                                                                      \
+    {                                                                                                                \
+        g_autoptr(vmhi_pulse) pulse G_GNUC_UNUSED = vmhi_pulse_begin(host);                                          \
+        return vmhi_libvirt_##name  arguments;                                                                       \
+    }
+
+COUNTED(gboolean, list, (vmhi_driver_host * host, vmhi_visit visit, void *data, vmh_error **error),
+        (host, visit, data, error))
+COUNTED(gboolean, look, (vmhi_driver_host * host, const char *uuid, vmhi_visit visit, void *data, vmh_error **error),
+        (host, uuid, visit, data, error))
+COUNTED(vmh_spec *, describe, (vmhi_driver_host * host, vmh_error **error), (host, error))
+COUNTED(char *, create,
+        (vmhi_driver_host * host, const vmh_spec *spec, uint64_t flags, vmhi_task *task, vmh_error **error),
+        (host, spec, flags, task, error))
+COUNTED(vmh_spec *, describe_vm, (vmhi_driver_host * host, const char *uuid, uint64_t flags, vmh_error **error),
+        (host, uuid, flags, error))
+COUNTED(gboolean, act,
+        (vmhi_driver_host * host, const char *uuid, vmhi_verb verb, uint64_t flags, vmhi_task *task,
+         vmh_error **error),
+        (host, uuid, verb, flags, task, error))
+COUNTED(int, console,
+        (vmhi_driver_host * host, const char *uuid, const char *name, uint64_t flags, vmh_error **error),
+        (host, uuid, name, flags, error))
+COUNTED(char *, migrate,
+        (vmhi_driver_host * host, const char *uuid, vmhi_driver_host *destination, const vmh_spec *options,
+         uint64_t flags, vmhi_task *task, vmh_error **error),
+        (host, uuid, destination, options, flags, task, error))
+COUNTED(gboolean, sample, (vmhi_driver_host * host, vmh_frame *frame, vmh_error **error), (host, frame, error))
+
 const vmhi_driver vmhi_libvirt_driver = {
     .name = VMHI_LIBVIRT,
     .schemes = schemes,
@@ -24,14 +55,14 @@ const vmhi_driver vmhi_libvirt_driver = {
     .quiet = vmhi_libvirt_quiet,
     .close = vmhi_libvirt_close,
     .reopen = vmhi_libvirt_reopen,
-    .list = vmhi_libvirt_list,
-    .look = vmhi_libvirt_look,
-    .describe = vmhi_libvirt_describe,
+    .list = list,
+    .look = look,
+    .describe = describe,
     .supports = vmhi_libvirt_supports,
-    .create = vmhi_libvirt_create,
-    .describe_vm = vmhi_libvirt_describe_vm,
-    .act = vmhi_libvirt_act,
-    .console = vmhi_libvirt_console,
-    .migrate = vmhi_libvirt_migrate,
-    .sample = vmhi_libvirt_sample,
+    .create = create,
+    .describe_vm = describe_vm,
+    .act = act,
+    .console = console,
+    .migrate = migrate,
+    .sample = sample,
 };

@@ -2,6 +2,7 @@
 /* Migration between two libvirt hosts: what is checked before, how the options are put, where the VM is after. */
 #include "libvirt/domain.h"
 #include "libvirt/move.h"
+#include "libvirt/pulse.h"
 #include "libvirt/xpath.h"
 #include <string.h>
 
@@ -280,8 +281,11 @@ static gboolean travel(const journey *j, vmhi_task *task, vmh_error **error)
 char *vmhi_libvirt_migrate(vmhi_driver_host *host, const char *uuid, vmhi_driver_host *destination,
                            const vmh_spec *options, G_GNUC_UNUSED uint64_t flags, vmhi_task *task, vmh_error **error)
 {
-    journey  j = {.source = host, .destination = destination, .uuid = uuid};
-    gboolean done = FALSE;
+    /* Two of our threads call the source, and libvirt's one call goes to both. */
+    g_autoptr(vmhi_pulse) poll    G_GNUC_UNUSED = vmhi_pulse_begin(host);
+    g_autoptr(vmhi_pulse) arrival G_GNUC_UNUSED = vmhi_pulse_begin(destination);
+    journey                       j = {.source = host, .destination = destination, .uuid = uuid};
+    gboolean                      done = FALSE;
 
     j.from = vmhi_libvirt_connection(host, error);
     j.to = j.from ? vmhi_libvirt_connection(destination, error) : NULL;
