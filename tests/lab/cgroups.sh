@@ -20,12 +20,19 @@ prepare_cgroup()
 			cat "$parent/$file" >"$group/$file"
 		fi
 	done
-	if [[ -e $parent/cgroup.controllers ]]; then
+	if may_hand_down "$parent"; then
 		local controller
 		for controller in $(<"$parent/cgroup.controllers"); do
 			(echo "+$controller" >"$parent/cgroup.subtree_control") 2>/dev/null || true
 		done
 	fi
+}
+
+# Only a version 2 group without processes hands controllers down, except the machine's topmost, which has no type.
+# In a container the top that we see may well hold processes; then hosts do without controllers.
+may_hand_down()
+{
+	[[ -e $1/cgroup.controllers ]] && { [[ ! -e $1/cgroup.type ]] || [[ -z $(<"$1/cgroup.procs") ]]; }
 }
 
 # Moves the calling shell into LAB/HOST wherever that is allowed. A machine without writable control groups still
