@@ -66,8 +66,9 @@ VMH_API size_t vmh_spec_paths(const vmh_spec *spec, char ***paths);
 /*
  * JSON: objects nested by the dots of the paths, numbers in base units (above 2^53 as text, so that no reader
  * rounds them). Reading takes every value also as the text that vmh_spec_set() reads ("2GiB"), and refuses, with
- * VMH_ERR_VALUE or VMH_ERR_UNKNOWN_NAME and the path: what is not JSON, a key given twice, an unknown or read-only
- * property, over 16 levels or 4 MiB. length counts bytes. Secrets are not written. Since 0.1.
+ * VMH_ERR_VALUE or VMH_ERR_UNKNOWN_NAME and the path: what is not JSON, a key given twice, an unknown
+ * property, over 16 levels or 4 MiB. length counts bytes. What is only reported is read too, so that a description
+ * comes back whole; creating and updating pass over it. Secrets are not written. Since 0.1.
  */
 VMH_API char     *vmh_spec_to_json(const vmh_spec *spec, uint64_t flags, vmh_error **error);
 VMH_API vmh_spec *vmh_spec_from_json(const char *kind, const char *text, size_t length, vmh_error **error);

@@ -73,7 +73,8 @@ int32_t vmh_spec_set(vmh_spec *spec, const char *path, const char *text, vmh_err
     if (vmhi_check(spec, "spec", &failure) && vmhi_check(path, "path", &failure) &&
         vmhi_check(text, "text", &failure)) {
         lock(spec);
-        vmhi_spec_set(spec, path, text, &failure);
+        if (vmhi_spec_check_writable(spec, path, &failure))
+            vmhi_spec_set(spec, path, text, &failure);
         unlock(spec);
     }
     return finish(failure, error);
@@ -87,7 +88,8 @@ static int32_t set_value(vmh_spec *spec, const char *path, const vmhi_value *val
         return vmh_error_code(*error);
     if (vmhi_check(spec, "spec", &failure) && vmhi_check(path, "path", &failure)) {
         lock(spec);
-        vmhi_spec_set_value(spec, path, value, &failure);
+        if (vmhi_spec_check_writable(spec, path, &failure))
+            vmhi_spec_set_value(spec, path, value, &failure);
         unlock(spec);
     }
     return finish(failure, error);

@@ -4,6 +4,8 @@
 #include "model/schema.h"
 #include <string.h>
 
+enum { COLUMNS_LIMIT = 16384 };
+
 static const vmh_metric metrics[] = {
 #define METRIC(NAME, pattern, unit, counter, since, doc) {pattern, unit, counter, since, doc},
 #include "model/metrics.def"
@@ -112,6 +114,10 @@ vmhi_wanted *vmhi_wanted_new(const char *columns, vmh_error **error)
         for (size_t i = 0; i < G_N_ELEMENTS(metrics); i++)
             wanted->has[i] = strchr(metrics[i].pattern, '<') == NULL;
         return g_steal_pointer(&wanted);
+    }
+    if (strlen(columns) > COLUMNS_LIMIT) {
+        vmhi_error_set(error, VMH_ERR_VALUE, "the list of metrics is longer than %d bytes", COLUMNS_LIMIT);
+        return NULL;
     }
     if (!g_utf8_validate(columns, -1, NULL)) {
         vmhi_error_set(error, VMH_ERR_VALUE, "the list of metrics is not UTF-8");

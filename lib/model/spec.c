@@ -81,19 +81,18 @@ const vmh_property *vmhi_spec_property(const vmh_spec *spec, const char *path, v
     return NULL;
 }
 
-static const vmh_property *require_writable(const vmh_spec *spec, const char *path, vmh_error **error)
+gboolean vmhi_spec_check_writable(const vmh_spec *spec, const char *path, vmh_error **error)
 {
     const vmh_property *property = vmhi_spec_property(spec, path, error);
 
-    if (!property || !(property->flags & VMHI_READONLY))
-        return property;
-    vmhi_error_set_property(error, VMH_ERR_VALUE, path, "%s is only reported; it cannot be set", path);
-    return NULL;
+    if (property && (property->flags & VMHI_READONLY))
+        vmhi_error_set_property(error, VMH_ERR_VALUE, path, "%s is only reported; it cannot be set", path);
+    return property && !(property->flags & VMHI_READONLY);
 }
 
 gboolean vmhi_spec_set(vmh_spec *spec, const char *path, const char *text, vmh_error **error)
 {
-    const vmh_property *property = require_writable(spec, path, error);
+    const vmh_property *property = vmhi_spec_property(spec, path, error);
     vmhi_value          value;
 
     if (!property || !vmhi_schema_parse(property, path, text, &value, error))
@@ -130,7 +129,7 @@ static gboolean require_type(const vmh_property *property, const char *path, int
 
 gboolean vmhi_spec_set_value(vmh_spec *spec, const char *path, const vmhi_value *value, vmh_error **error)
 {
-    const vmh_property *property = require_writable(spec, path, error);
+    const vmh_property *property = vmhi_spec_property(spec, path, error);
     vmhi_value          typed = *value;
 
     if (!property || !require_type(property, path, value->type, "set", error))

@@ -16,6 +16,7 @@ struct vmh_spec {
 vmh_spec           *vmhi_spec_new(const char *kind, vmh_error **error);
 vmh_spec           *vmhi_spec_copy(const vmh_spec *spec);
 void                vmhi_spec_free(vmh_spec *spec);
+gboolean            vmhi_spec_check_writable(const vmh_spec *spec, const char *path, vmh_error **error);
 gboolean            vmhi_spec_set(vmh_spec *spec, const char *path, const char *text, vmh_error **error);
 gboolean            vmhi_spec_unset(vmh_spec *spec, const char *path, vmh_error **error);
 const vmh_property *vmhi_spec_property(const vmh_spec *spec, const char *path, vmh_error **error);

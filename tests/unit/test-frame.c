@@ -110,6 +110,11 @@ START_TEST(hostile_columns_are_refused)
     ck_assert_ptr_null(vmhi_wanted_new("cpu.\xff", &error));
     assert_error(error, VMH_ERR_VALUE, "UTF-8");
     ck_assert_ptr_null(vmhi_wanted_new(huge, &error));
+    assert_error(error, VMH_ERR_VALUE, "longer than 16384 bytes");
+    ck_assert_ptr_null(vmhi_wanted_new(commas, &error));
+    assert_error(error, VMH_ERR_VALUE, "longer than 16384 bytes");
+    commas[1000] = huge[1000] = 0;
+    ck_assert_ptr_null(vmhi_wanted_new(huge, &error));
     assert_error(error, VMH_ERR_UNKNOWN_NAME, "no metric");
     ck_assert_ptr_null(vmhi_wanted_new(commas, &error));
     assert_error(error, VMH_ERR_UNKNOWN_NAME, "no metric");
