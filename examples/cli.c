@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Options, errors and the way out, the same for every tool. */
+#include "cli.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <glib-unix.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char           *program = "vmhost";
+static volatile sig_atomic_t signal_seen;
+static int                   signal_pipe[2] = {-1, -1};
+static void (*signal_restore)(void);
+
+static void on_signal(int number)
+{
+    int     saved = errno;
+    ssize_t written;
+
+    if (signal_restore)
+        signal_restore();
+    signal_seen = number;
+    written = write(signal_pipe[1], "", 1); /* it wakes a poll(); full is as good */
+    (void)written;
+    errno = saved;
+}
+
+void cli_start(const char *name)
+{
+    program = name;
+    setlocale(LC_CTYPE, "");
+    g_set_prgname(name);
+    signal(SIGPIPE, SIG_IGN); /* a reader that left is an error of the write, which cli_end() sees */
+}
+
+void cli_catch_signals(void)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction present;
+
+    if (signal_pipe[0] >= 0 || !g_unix_open_pipe(signal_pipe, FD_CLOEXEC, NULL))
+        return;
+    g_unix_set_fd_nonblocking(signal_pipe[1], TRUE, NULL);
+    for (gsize i = 0; i < G_N_ELEMENTS(numbers); i++)
+        if (sigaction(numbers[i], NULL, &present) == 0 && present.sa_handler != SIG_IGN)
+            sigaction(numbers[i], &action, NULL);
+}
+
+int cli_end(int status)
+{
+    errno = 0;
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        if (errno != EPIPE)
+            cli_notice("writing the output: %s", errno ? g_strerror(errno) : "failed");
+        status = CLI_FAILED;
+    }
+    return signal_seen ? 128 + signal_seen : status;
+}
+
+int cli_signal(void)
+{
+    return signal_seen;
+}
+
+int cli_signal_fd(void)
+{
+    return signal_pipe[0];
+}
+
+void cli_on_signal(void (*restore)(void))
+{
+    signal_restore = restore;
+}
+
+static void print_line(const char *text)
+{
+    g_autofree char *safe = cli_printable(text);
+    fprintf(stderr, "%s: %s\n", program, safe);
+}
+
+void cli_notice(const char *format, ...)
+{
+    g_autofree char *text = NULL;
+    va_list          list;
+
+    va_start(list, format);
+    text = g_strdup_vprintf(format, list);
+    va_end(list);
+    print_line(text);
+}
+
+int cli_usage_error(const char *format, ...)
+{
+    g_autofree char *text = NULL, *line = NULL;
+    va_list          list;
+
+    va_start(list, format);
+    text = g_strdup_vprintf(format, list);
+    va_end(list);
+    line = g_strdup_printf("%s (see %s --help)", text, program);
+    print_line(line);
+    return CLI_USAGE;
+}
+
+int cli_fail(vmh_error *error, const char *doing, ...)
+{
+    g_autofree char *text = NULL, *line = NULL;
+    const char      *property = vmh_error_property(error);
+    const char      *message = vmh_error_message(error);
+    va_list          list;
+
+    if (!error) /* who returned no error has said already what there was to say */
+        return CLI_FAILED;
+    va_start(list, doing);
+    text = g_strdup_vprintf(doing, list);
+    va_end(list);
+    if (property && !strstr(message, property))
+        line = g_strdup_printf("%s: %s: %s", text, property, message);
+    else
+        line = g_strdup_printf("%s: %s", text, message);
+    print_line(line);
+    vmh_error_free(error);
+    return CLI_FAILED;
+}
+
+static int print_help(GOptionContext *context)
+{
+    g_autofree char *help = g_option_context_get_help(context, TRUE, NULL);
+    fputs(help, stdout);
+    return CLI_OK;
+}
+
+int cli_parse(const GOptionEntry *entries, const char *usage, const char *summary, const char *description,
+              gboolean stop_early, char ***argv)
+{
+    g_autoptr(GOptionContext) context = g_option_context_new(usage);
+    g_autoptr(GError) error = NULL;
+    gboolean           help = FALSE, version = FALSE;
+    char             **rest = NULL;
+    const GOptionEntry own[] = {{"help", 'h', 0, G_OPTION_ARG_NONE, &help, "Show this help", NULL},
+                                {"version", 'V', 0, G_OPTION_ARG_NONE, &version, "Show the version", NULL},
+                                {stop_early ? NULL : G_OPTION_REMAINING, 0, 0, CLI_TEXTS, &rest, NULL, NULL},
+                                G_OPTION_ENTRY_NULL};
+    int                count = (int)g_strv_length(*argv);
+
+    g_option_context_set_help_enabled(context, FALSE);
+    g_option_context_set_strict_posix(context, stop_early);
+    g_option_context_set_summary(context, summary);
+    g_option_context_set_description(context, description);
+    g_option_context_add_main_entries(context, entries, NULL);
+    g_option_context_add_main_entries(context, own, NULL);
+    if (!g_option_context_parse(context, &count, argv, &error))
+        return cli_usage_error("%s", error->message);
+    if (help)
+        return print_help(context);
+    if (version) {
+        printf("%s %s\n", program, vmh_version());
+        return CLI_OK;
+    }
+    if (!stop_early)
+        *argv = rest ? rest : g_new0(char *, 1);
+    else
+        *argv += 1 + ((*argv)[1] && strcmp((*argv)[1], "--") == 0);
+    return -1;
+}
+
+int cli_set(vmh_spec *spec, const char *option, const char *path, const char *text)
+{
+    vmh_error *error = NULL;
+
+    if (!text || vmh_spec_set(spec, path, text, &error) == 0)
+        return CLI_OK;
+    cli_fail(error, "%s", option);
+    return CLI_USAGE;
+}
+
+int cli_set_all(vmh_spec *spec, char **assignments)
+{
+    for (; assignments && *assignments; assignments++) {
+        const char      *equals = strchr(*assignments, '=');
+        g_autofree char *path = equals ? g_strndup(*assignments, (gsize)(equals - *assignments)) : NULL;
+
+        if (!equals)
+            return cli_usage_error("\"%s\" is not PATH=VALUE", *assignments);
+        if (cli_set(spec, *assignments, path, equals + 1) != CLI_OK)
+            return CLI_USAGE;
+    }
+    return CLI_OK;
+}
+
+/* As much as the library will read and a byte more, so that it refuses the rest itself. */
+static char *read_stdin(gsize *length)
+{
+    const gsize limit = 4 * 1024 * 1024 + 1;
+    char       *text = g_malloc(limit);
+
+    *length = fread(text, 1, limit, stdin);
+    if (ferror(stdin)) {
+        cli_notice("reading stdin: %s", g_strerror(errno));
+        g_clear_pointer(&text, g_free);
+    }
+    return text;
+}
+
+int cli_read_spec(const char *file, vmh_spec **spec)
+{
+    g_autoptr(GError) problem = NULL;
+    g_autofree char *text = NULL;
+    vmh_error       *error = NULL;
+    gsize            length = 0;
+
+    if (strcmp(file, "-") == 0)
+        text = read_stdin(&length);
+    else if (!g_file_get_contents(file, &text, &length, &problem))
+        cli_notice("%s", problem->message);
+    if (!text)
+        return CLI_FAILED;
+    *spec = vmh_spec_from_json("vm", text, length, &error);
+    return *spec ? CLI_OK : cli_fail(error, "reading \"%s\"", file);
+}
+
+int cli_open(const char *uri, const char *timeout, char **options, vmh_host **host)
+{
+    vmh_error *error = NULL;
+    vmh_spec  *spec = vmh_spec_new("open", &error);
+    int        status = CLI_USAGE;
+
+    if (cli_set(spec, "--timeout", VMH_OPEN_CONNECT_TIMEOUT, timeout) == CLI_OK &&
+        cli_set(spec, "--timeout", VMH_OPEN_CALL_TIMEOUT, timeout) == CLI_OK &&
+        cli_set_all(spec, options) == CLI_OK) {
+        *host = vmh_host_open(uri, spec, 0, &error);
+        status = *host ? CLI_OK : cli_fail(error, "opening \"%s\"", uri ? uri : "the local host");
+    }
+    vmh_spec_unref(spec);
+    return status;
+}
+
+int cli_duration(const char *option, const char *text, guint64 *ms)
+{
+    vmh_error *error = NULL;
+    vmh_spec  *spec = vmh_spec_new("migrate", &error);
+    int        status;
+
+    /* Any property that is a duration reads one. */
+    status = cli_set(spec, option, VMH_MIGRATE_STALL_TIMEOUT, text);
+    if (status == CLI_OK && vmh_spec_get_u64(spec, VMH_MIGRATE_STALL_TIMEOUT, ms, &error) < 0)
+        status = cli_fail(error, "%s", option);
+    vmh_spec_unref(spec);
+    return status;
+}
