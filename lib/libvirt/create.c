@@ -29,16 +29,16 @@ static gboolean check_spec(const vmh_spec *spec, vmh_error **error)
 }
 
 /* libvirt would take a definition with a known name and UUID as an order to change that VM. */
-static gboolean is_free(const creation *new, vmh_error **error)
+static gboolean is_free(const creation *making, vmh_error **error)
 {
-    const char *uuid = vmhi_spec_str(new->spec, "uuid");
-    g_autoptr(virDomain) by_name = virDomainLookupByName(new->connection, new->name);
-    g_autoptr(virDomain) by_uuid = uuid ? virDomainLookupByUUIDString(new->connection, uuid) : NULL;
+    const char *uuid = vmhi_spec_str(making->spec, "uuid");
+    g_autoptr(virDomain) by_name = virDomainLookupByName(making->connection, making->name);
+    g_autoptr(virDomain) by_uuid = uuid ? virDomainLookupByUUIDString(making->connection, uuid) : NULL;
 
     if (by_name)
-        vmhi_error_set_property(error, VMH_ERR_EXISTS, "name", "%s: the host has a VM of this name", new->doing);
+        vmhi_error_set_property(error, VMH_ERR_EXISTS, "name", "%s: the host has a VM of this name", making->doing);
     else if (by_uuid)
-        vmhi_error_set_property(error, VMH_ERR_EXISTS, "uuid", "%s: the host has a VM of this UUID", new->doing);
+        vmhi_error_set_property(error, VMH_ERR_EXISTS, "uuid", "%s: the host has a VM of this UUID", making->doing);
     return !by_name && !by_uuid;
 }
 
@@ -71,101 +71,102 @@ static const char *blamed(const vmh_spec *spec, const GStrv paths)
     return found;
 }
 
-static void fail(const creation *new, vmh_error **error)
+static void fail(const creation *making, vmh_error **error)
 {
-    g_auto(GStrv) paths = vmhi_spec_list(new->spec);
+    g_auto(GStrv) paths = vmhi_spec_list(making->spec);
 
-    vmhi_libvirt_error(error, blamed(new->spec, paths), new->doing);
+    vmhi_libvirt_error(error, blamed(making->spec, paths), making->doing);
 }
 
 /* --- making it --- */
 
-static gboolean set_autostart(const creation *new, virDomainPtr domain, vmh_error **error)
+static gboolean set_autostart(const creation *making, virDomainPtr domain, vmh_error **error)
 {
     gboolean on = FALSE;
 
-    if (!vmhi_spec_bool(new->spec, "autostart", &on) || !on || virDomainSetAutostart(domain, 1) == 0)
+    if (!vmhi_spec_bool(making->spec, "autostart", &on) || !on || virDomainSetAutostart(domain, 1) == 0)
         return TRUE;
-    vmhi_libvirt_error(error, "autostart", new->doing);
+    vmhi_libvirt_error(error, "autostart", making->doing);
     return FALSE;
 }
 
-static gboolean has(const creation *new, uint64_t flag)
+static gboolean has(const creation *making, uint64_t flag)
 {
-    return (new->flags &flag) != 0;
+    return (making->flags & flag) != 0;
 }
 
-static unsigned int start_flags(const creation *new)
+static unsigned int start_flags(const creation *making)
 {
-    return has(new, VMH_CREATE_PAUSED) ? VIR_DOMAIN_START_PAUSED : 0;
+    return has(making, VMH_CREATE_PAUSED) ? VIR_DOMAIN_START_PAUSED : 0;
 }
 
 /* A driver that does not know the flag says nothing that a user would understand. */
-static void fail_start(const creation *new, vmh_error **error)
+static void fail_start(const creation *making, vmh_error **error)
 {
-    if (has(new, VMH_CREATE_PAUSED) && vmhi_libvirt_code(virGetLastError()) == VMH_ERR_UNSUPPORTED)
-        vmhi_error_set(error, VMH_ERR_UNSUPPORTED, "%s: this host cannot start a VM paused", new->doing);
+    if (has(making, VMH_CREATE_PAUSED) && vmhi_libvirt_code(virGetLastError()) == VMH_ERR_UNSUPPORTED)
+        vmhi_error_set(error, VMH_ERR_UNSUPPORTED, "%s: this host cannot start a VM paused", making->doing);
     else
-        fail(new, error);
+        fail(making, error);
 }
 
-static gboolean start(const creation *new, virDomainPtr domain, vmh_error **error)
+static gboolean start(const creation *making, virDomainPtr domain, vmh_error **error)
 {
-    if (!has(new, VMH_CREATE_START) || virDomainCreateWithFlags(domain, start_flags(new)) == 0)
+    if (!has(making, VMH_CREATE_START) || virDomainCreateWithFlags(domain, start_flags(making)) == 0)
         return TRUE;
-    fail_start(new, error);
+    fail_start(making, error);
     return FALSE;
 }
 
 /*
  * What was defined here and cannot be completed goes again. Another program may have defined a VM of the same name
- * and the same given UUID since the look at is_free(): libvirt has no call that defines only what is new.
+ * and the same given UUID since the look at is_free(): libvirt has no call that defines only what is making.
  */
-static virDomainPtr define(const creation *new, vmh_error **error)
+static virDomainPtr define(const creation *making, vmh_error **error)
 {
-    g_autoptr(virDomain) domain = virDomainDefineXMLFlags(new->connection, new->xml, VIR_DOMAIN_DEFINE_VALIDATE);
+    g_autoptr(virDomain) domain =
+        virDomainDefineXMLFlags(making->connection, making->xml, VIR_DOMAIN_DEFINE_VALIDATE);
 
     if (!domain) {
-        fail(new, error);
+        fail(making, error);
         return NULL;
     }
-    if (set_autostart(new, domain, error) && start(new, domain, error))
+    if (set_autostart(making, domain, error) && start(making, domain, error))
         return g_steal_pointer(&domain);
     if (vmhi_libvirt_undefine(domain) < 0)
-        vmhi_error_prefix(error, "VM \"%s\" stays defined, as libvirt would not remove it", new->name);
+        vmhi_error_prefix(error, "VM \"%s\" stays defined, as libvirt would not remove it", making->name);
     return NULL;
 }
 
-static virDomainPtr run(const creation *new, vmh_error **error)
+static virDomainPtr run(const creation *making, vmh_error **error)
 {
     gboolean     autostart = FALSE;
     virDomainPtr domain;
 
-    if (vmhi_spec_bool(new->spec, "autostart", &autostart) && autostart) {
+    if (vmhi_spec_bool(making->spec, "autostart", &autostart) && autostart) {
         vmhi_error_set_property(error, VMH_ERR_VALUE, "autostart",
-                                "%s: a VM that vanishes when it stops cannot start with the host", new->doing);
+                                "%s: a VM that vanishes when it stops cannot start with the host", making->doing);
         return NULL;
     }
-    domain = virDomainCreateXML(new->connection, new->xml, VIR_DOMAIN_START_VALIDATE | start_flags(new));
+    domain = virDomainCreateXML(making->connection, making->xml, VIR_DOMAIN_START_VALIDATE | start_flags(making));
     if (!domain)
-        fail_start(new, error);
+        fail_start(making, error);
     return domain;
 }
 
 /* Where libvirt can turn it into a command line, it has checked all that it checks before a start. */
-static gboolean validate(const creation *new, vmh_error **error)
+static gboolean validate(const creation *making, vmh_error **error)
 {
-    g_autofree char *command = virConnectDomainXMLToNative(new->connection, "qemu-argv", new->xml, 0);
+    g_autofree char *command = virConnectDomainXMLToNative(making->connection, "qemu-argv", making->xml, 0);
 
     if (command || vmhi_libvirt_code(virGetLastError()) == VMH_ERR_UNSUPPORTED)
         return TRUE;
-    fail(new, error);
+    fail(making, error);
     return FALSE;
 }
 
-static char *make(const creation *new, vmh_error **error)
+static char *make(const creation *making, vmh_error **error)
 {
-    g_autoptr(virDomain) domain = has(new, VMH_CREATE_TRANSIENT) ? run(new, error) : define(new, error);
+    g_autoptr(virDomain) domain = has(making, VMH_CREATE_TRANSIENT) ? run(making, error) : define(making, error);
     char uuid[VIR_UUID_STRING_BUFLEN];
 
     if (!domain || virDomainGetUUIDString(domain, uuid) < 0)
@@ -173,35 +174,35 @@ static char *make(const creation *new, vmh_error **error)
     return g_strdup(uuid);
 }
 
-static char *create(vmhi_driver_host *host, creation *new, vmh_error **error)
+static char *create(vmhi_driver_host *host, creation *making, vmh_error **error)
 {
-    if (!is_free(new, error))
+    if (!is_free(making, error))
         return NULL;
-    new->xml = build(&host->platform, new->spec, error);
-    if (!new->xml)
+    making->xml = build(&host->platform, making->spec, error);
+    if (!making->xml)
         return NULL;
-    if (has(new, VMH_CREATE_VALIDATE_ONLY))
-        return validate(new, error) ? g_strdup("") : NULL;
-    return make(new, error);
+    if (has(making, VMH_CREATE_VALIDATE_ONLY))
+        return validate(making, error) ? g_strdup("") : NULL;
+    return make(making, error);
 }
 
 char *vmhi_libvirt_create(vmhi_driver_host *host, const vmh_spec *spec, uint64_t flags, vmhi_task *task,
                           vmh_error **error)
 {
-    creation new = {.spec = spec, .flags = flags};
-    char *uuid;
+    creation making = {.spec = spec, .flags = flags};
+    char    *uuid;
 
     (void)task; /* What can be taken back is over at once, and a start cannot be. */
     if (!check_spec(spec, error))
         return NULL;
-    new.connection = vmhi_libvirt_connection(host, error);
-    if (!new.connection)
+    making.connection = vmhi_libvirt_connection(host, error);
+    if (!making.connection)
         return NULL;
-    new.name = vmhi_spec_str(spec, "name");
-    new.doing = g_strdup_printf("creating VM \"%s\"", new.name);
-    uuid = create(host, &new, error);
-    virConnectClose(new.connection);
-    g_free(new.doing);
-    g_free(new.xml);
+    making.name = vmhi_spec_str(spec, "name");
+    making.doing = g_strdup_printf("creating VM \"%s\"", making.name);
+    uuid = create(host, &making, error);
+    virConnectClose(making.connection);
+    g_free(making.doing);
+    g_free(making.xml);
     return uuid;
 }

@@ -36,6 +36,10 @@ COUNTED(gboolean, act,
         (vmhi_driver_host * host, const char *uuid, vmhi_verb verb, uint64_t flags, vmhi_task *task,
          vmh_error **error),
         (host, uuid, verb, flags, task, error))
+COUNTED(gboolean, update,
+        (vmhi_driver_host * host, const char *uuid, const vmh_spec *spec, uint64_t flags, uint64_t generation,
+         vmhi_verdicts *verdicts, vmhi_task *task, vmh_error **error),
+        (host, uuid, spec, flags, generation, verdicts, task, error))
 COUNTED(int, console,
         (vmhi_driver_host * host, const char *uuid, const char *name, uint64_t flags, vmh_error **error),
         (host, uuid, name, flags, error))
@@ -62,6 +66,7 @@ const vmhi_driver vmhi_libvirt_driver = {
     .create = create,
     .describe_vm = describe_vm,
     .act = act,
+    .update = update,
     .console = console,
     .migrate = migrate,
     .sample = sample,
