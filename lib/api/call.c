@@ -27,11 +27,21 @@ static void free_call(void *data)
     g_free(call);
 }
 
+gboolean vmhi_call_supported(vmhi_link *link, const char *verb, vmh_error **error)
+{
+    g_autofree char *reason = NULL;
+
+    if (link->driver->supports(link->remote, verb, &reason))
+        return TRUE;
+    vmhi_error_set(error, VMH_ERR_UNSUPPORTED, "%s: %s", verb, reason);
+    return FALSE;
+}
+
 static void *work(void *data, vmh_job *job, vmh_error **error)
 {
     vmhi_call *call = data;
 
-    return call->run(call, job, error);
+    return vmhi_call_supported(call->host->link, job->spec.verb, error) ? call->run(call, job, error) : NULL;
 }
 
 static void tell(void *data, vmh_job *job, int32_t type)

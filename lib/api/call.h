@@ -41,6 +41,9 @@ typedef enum {
     VMHI_UNLIMITED /* in order, without deadline: it watches its own progress, and can be cancelled */
 } vmhi_how;
 
+/* What vmh_host_supports() denies fails with the same reason, whichever driver it is. */
+gboolean vmhi_call_supported(vmhi_link *link, const char *verb, vmh_error **error);
+
 /* Takes the call. */
 vmh_job *vmhi_call_start(vmhi_call *call, const char *verb, vmhi_how how, GDestroyNotify free_result);
 

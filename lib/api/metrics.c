@@ -20,6 +20,8 @@ vmh_frame *vmh_host_sample(vmh_host *host, const char *columns, uint64_t flags, 
     if (!vmhi_check(host, "host", error) || !vmhi_check_flags(flags, 0, error))
         return NULL;
     link = host->link;
+    if (!vmhi_call_supported(link, "host.sample", error))
+        return NULL;
     return vmhi_sampling_take(&link->sampling, link->driver, link->remote, link->in_process, columns,
                               vmhi_link_option_ms(link, "sample.timeout"), keep, drop, link, error);
 }
