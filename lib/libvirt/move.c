@@ -31,6 +31,7 @@ typedef struct {
     gboolean        abort; /* asked for */
     vmh_error      *error;
     gboolean        post_copy; /* begun: from here on only the destination can run the guest */
+    gboolean        lost;      /* the destination, in mode direct */
     job_stats       stats;
     int64_t         moved_us; /* when bytes were last seen to move */
 } shared;
@@ -71,12 +72,15 @@ static void shared_unref(shared *s)
     g_free(s);
 }
 
-/* The errors on which there is something to do say what. */
-static void set_error(vmh_error **error)
+/* Errors about an option name it, and say what there is to do. */
+static void set_error(const vmhi_move *move, vmh_error **error)
 {
     const virError *last = virGetLastError();
 
-    if (last && last->code == VIR_ERR_MIGRATE_UNSAFE)
+    if (move->post_copy && last && last->message && strstr(last->message, "ostcopy is not supported"))
+        vmhi_error_set_native(error, VMH_ERR_UNSUPPORTED, VMHI_LIBVIRT, last->code, "post-copy",
+                              "one of the hosts has no post-copy: %s", last->message);
+    else if (last && last->code == VIR_ERR_MIGRATE_UNSAFE)
         vmhi_error_set_native(error, VMH_ERR_UNSUPPORTED, VMHI_LIBVIRT, last->code, "storage",
                               "%s; put the disks where both hosts see them, set disk.<id>.cache to none, or have "
                               "them copied (storage=copy)",
@@ -101,7 +105,7 @@ static void run_move(void *data)
         done = moved != NULL;
     }
     if (!done)
-        set_error(&error);
+        set_error(m, &error);
     if (moved)
         virDomainFree(moved);
     g_mutex_lock(&s->lock);
@@ -166,10 +170,17 @@ static void steer(shared *s, const job_stats *stats, gboolean *downtime_set, gbo
         *post_copy = virDomainMigrateStartPostCopy(m->domain, 0) == 0;
 }
 
+/* In mode direct nobody but us can end it there: without us, the source would copy on to the last byte, and fail. */
+static gboolean is_lost(const vmhi_move *move)
+{
+    return !move->peer_uri && virConnectIsAlive(move->destination) == 0;
+}
+
 /* Under the lock. */
-static void publish(shared *s, const job_stats *stats, gboolean post_copy)
+static void publish(shared *s, const job_stats *stats, gboolean post_copy, gboolean lost)
 {
     s->post_copy = post_copy;
+    s->lost = lost;
     if (!stats->known)
         return;
     if (!s->stats.known || stats->processed != s->stats.processed || stats->remaining != s->stats.remaining)
@@ -181,7 +192,7 @@ static void publish(shared *s, const job_stats *stats, gboolean post_copy)
 static void run_poll(void *data)
 {
     shared  *s = data;
-    gboolean asking = TRUE, downtime_set = FALSE, post_copy = FALSE, aborted = FALSE;
+    gboolean asking = TRUE, downtime_set = FALSE, post_copy = FALSE, aborted = FALSE, lost;
 
     g_mutex_lock(&s->lock);
     while (!s->done) {
@@ -196,8 +207,9 @@ static void run_poll(void *data)
             asking = ask_stats(s, &stats);
             steer(s, &stats, &downtime_set, &post_copy);
         }
+        lost = is_lost(&s->move);
         g_mutex_lock(&s->lock);
-        publish(s, &stats, post_copy);
+        publish(s, &stats, post_copy, lost);
         while (!s->done && (aborted || abort || !s->abort) && g_cond_wait_until(&s->changed, &s->lock, next_us))
             ;
     }
@@ -240,6 +252,8 @@ static int32_t reason_to_abort(const shared *s, vmhi_task *task)
         return 0;
     if (g_cancellable_is_cancelled(vmhi_task_cancellable(task)))
         return VMH_ERR_CANCELLED;
+    if (s->lost)
+        return VMH_ERR_LOST;
     if (s->move.stall_timeout_ms && stalled_ms(s) > s->move.stall_timeout_ms)
         return VMH_ERR_TIMEOUT;
     return 0;
@@ -287,6 +301,8 @@ static gboolean conclude(shared *s, int32_t why, uint64_t stalled, vmh_error **e
         vmhi_error_set(error, VMH_ERR_TIMEOUT, "the source does not end the migration that it was told to end");
     else if (!moved && why == VMH_ERR_CANCELLED)
         vmhi_error_set(error, why, "the migration was cancelled");
+    else if (!moved && why == VMH_ERR_LOST)
+        vmhi_error_set(error, why, "the connection to the destination broke, and the migration was ended");
     else if (!moved && why == VMH_ERR_TIMEOUT)
         vmhi_error_set_property(error, why, "stall.timeout",
                                 "the migration was ended: nothing had moved for %" G_GUINT64_FORMAT " ms", stalled);
