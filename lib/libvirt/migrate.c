@@ -186,8 +186,8 @@ static void plan(vmhi_move *move, const journey *j)
     add_params(move, j->options);
 }
 
-/* How long the guest really stood still, and how much was sent. */
-static void report_end(const journey *j, vmhi_task *task)
+/* How long the guest really stood still; the destination has measured it. */
+static void report_downtime(const journey *j, vmhi_task *task)
 {
     virDomainPtr         moved = virDomainLookupByUUIDString(j->to, j->uuid);
     virTypedParameterPtr params = NULL;
@@ -197,10 +197,6 @@ static void report_end(const journey *j, vmhi_task *task)
     if (moved && virDomainGetJobStats(moved, &type, &params, &count, VIR_DOMAIN_JOB_STATS_COMPLETED) == 0) {
         if (virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DOWNTIME, &value) == 1)
             vmhi_task_progress(task, VMH_PROGRESS_DOWNTIME_MS, value);
-        if (virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DATA_PROCESSED, &value) == 1) {
-            vmhi_task_progress(task, VMH_PROGRESS_BYTES_DONE, value);
-            vmhi_task_progress(task, VMH_PROGRESS_BYTES_TOTAL, value);
-        }
         virTypedParamsFree(params, count);
     }
     if (moved)
@@ -273,7 +269,7 @@ static gboolean travel(const journey *j, vmhi_task *task, vmh_error **error)
         set_failure(j, failure, was_paused, error);
         return FALSE;
     }
-    report_end(j, task);
+    report_downtime(j, task);
     vmhi_libvirt_forget(j->source, j->uuid);
     return TRUE;
 }

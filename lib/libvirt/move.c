@@ -82,9 +82,9 @@ static void set_error(const vmhi_move *move, vmh_error **error)
                               "one of the hosts has no post-copy: %s", last->message);
     else if (last && last->code == VIR_ERR_MIGRATE_UNSAFE)
         vmhi_error_set_native(error, VMH_ERR_UNSUPPORTED, VMHI_LIBVIRT, last->code, "storage",
-                              "%s; put the disks where both hosts see them, set disk.<id>.cache to none, or have "
-                              "them copied (storage=copy)",
-                              last->message);
+                              "%s; %s, or have them copied (storage=copy)", last->message,
+                              strstr(last->message, "cache") ? "set disk.<id>.cache of all disks to none"
+                                                             : "put the disks where both hosts see them");
     else
         vmhi_libvirt_error(error, NULL, "migrating");
 }
@@ -245,6 +245,17 @@ static void report(vmhi_task *task, const job_stats *stats, uint64_t stalled)
         vmhi_task_progress(task, VMH_PROGRESS_DOWNTIME_MS, stats->downtime_ms);
 }
 
+/* All that was left when it was last asked has moved since. */
+static void report_all_moved(vmhi_task *task, const job_stats *stats)
+{
+    uint64_t total = stats->processed + stats->remaining;
+
+    if (!total)
+        return;
+    vmhi_task_progress(task, VMH_PROGRESS_BYTES_DONE, total);
+    vmhi_task_progress(task, VMH_PROGRESS_BYTES_TOTAL, total);
+}
+
 /* Under the lock: why it must end early, or 0. */
 static int32_t reason_to_abort(const shared *s, vmhi_task *task)
 {
@@ -254,8 +265,8 @@ static int32_t reason_to_abort(const shared *s, vmhi_task *task)
         return VMH_ERR_CANCELLED;
     if (s->lost)
         return VMH_ERR_LOST;
-    if (s->move.stall_timeout_ms && stalled_ms(s) > s->move.stall_timeout_ms)
-        return VMH_ERR_TIMEOUT;
+    if (s->move.stall_timeout_ms && !s->stats.switching && stalled_ms(s) > s->move.stall_timeout_ms)
+        return VMH_ERR_TIMEOUT; /* not at the switch, where all has moved and the destination has its turn */
     return 0;
 }
 
@@ -291,11 +302,12 @@ static int32_t watch(shared *s, vmhi_task *task, uint64_t *stalled)
 }
 
 /* What libvirt says of an aborted migration is only that it was aborted; we know why. */
-static gboolean conclude(shared *s, int32_t why, uint64_t stalled, vmh_error **error)
+static gboolean conclude(shared *s, int32_t why, uint64_t stalled, job_stats *last, vmh_error **error)
 {
     gboolean moved;
 
     g_mutex_lock(&s->lock);
+    *last = s->stats;
     moved = s->done && !s->error;
     if (!s->done)
         vmhi_error_set(error, VMH_ERR_TIMEOUT, "the source does not end the migration that it was told to end");
@@ -314,16 +326,19 @@ static gboolean conclude(shared *s, int32_t why, uint64_t stalled, vmh_error **e
 
 gboolean vmhi_move_run(vmhi_move *move, vmhi_task *task, vmh_error **error)
 {
-    shared  *s = shared_new(move);
-    uint64_t stalled = 0;
-    int32_t  why;
-    gboolean done;
+    shared   *s = shared_new(move);
+    job_stats last;
+    uint64_t  stalled = 0;
+    int32_t   why;
+    gboolean  done;
 
     vmhi_task_can_cancel(task, move->can_abort);
     vmhi_thread_run(run_move, shared_ref(s));
     vmhi_thread_run(run_poll, shared_ref(s));
     why = watch(s, task, &stalled);
-    done = conclude(s, why, stalled, error);
+    done = conclude(s, why, stalled, &last, error);
+    if (done)
+        report_all_moved(task, &last);
     shared_unref(s);
     return done;
 }
