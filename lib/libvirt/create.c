@@ -2,8 +2,6 @@
 /* Creating a VM from a spec, all or nothing, and describing one. */
 #include "libvirt/domain.h"
 
-#include <string.h>
-
 typedef struct {
     virConnectPtr   connection;
     const vmh_spec *spec;
@@ -51,31 +49,11 @@ static char *build(const vmhi_platform *platform, const vmh_spec *spec, vmh_erro
     return vmhi_domain_text(doc);
 }
 
-/* The longest of the spec's file names that libvirt's message quotes tells which property it is about. */
-static const char *blamed(const vmh_spec *spec, const GStrv paths)
-{
-    const char *message = virGetLastErrorMessage();
-    const char *found = NULL;
-    gsize       longest = 1;
-
-    for (guint i = 0; paths[i]; i++) {
-        const vmh_property *property = vmhi_schema_lookup("vm", paths[i]);
-        const char         *value = vmhi_spec_str(spec, paths[i]);
-        gboolean file = property && (property->type == VMH_TYPE_PATH || g_str_has_suffix(property->pattern, ">.url"));
-
-        if (file && value && strlen(value) > longest && message && strstr(message, value)) {
-            found = paths[i];
-            longest = strlen(value);
-        }
-    }
-    return found;
-}
-
 static void fail(const creation *making, vmh_error **error)
 {
-    g_auto(GStrv) paths = vmhi_spec_list(making->spec);
+    g_autofree char *property = vmhi_domain_blame(making->spec, virGetLastErrorMessage());
 
-    vmhi_libvirt_error(error, blamed(making->spec, paths), making->doing);
+    vmhi_libvirt_error(error, property, making->doing);
 }
 
 /* --- making it --- */

@@ -36,6 +36,9 @@ char *vmhi_domain_device_id(xmlNode *device);
 /* One element as text, for libvirt's attach, detach and update calls. */
 char *vmhi_domain_node_text(xmlNode *node);
 
+/* The property of a spec whose value a message of libvirt's quotes, or NULL. The caller's. */
+char *vmhi_domain_blame(const vmh_spec *spec, const char *message);
+
 /* Can libvirt's XML express this property (by pattern) for such a host? FALSE with the reason. */
 gboolean vmhi_domain_supports(const vmhi_platform *platform, const char *pattern, char **reason);
 

@@ -270,29 +270,35 @@ static int32_t verdict_of_identity(const update *u, const char *path)
     return vmhi_spec_same(now->spec, u->spec, path) ? VMH_VERDICT_UNCHANGED : VMH_VERDICT_REFUSED;
 }
 
+static int32_t verdict_on(const update *u, const char *path)
+{
+    if (g_str_equal(path, "autostart"))
+        return verdict_of_autostart(u);
+    if (g_str_equal(path, "name") || g_str_equal(path, "uuid"))
+        return verdict_of_identity(u, path);
+    return verdict_of(u, path);
+}
+
+static const char *reason_on(const update *u, const char *path)
+{
+    const vmh_error *why = g_hash_table_lookup(u->reasons, path);
+
+    if (g_str_equal(path, "autostart"))
+        return "autostart: a VM that vanishes when it stops cannot start with the host";
+    if (g_str_equal(path, "name") || g_str_equal(path, "uuid"))
+        return "a VM keeps the name and the UUID that it was created with";
+    return why ? why->message : NULL;
+}
+
 static void judge(update *u, const char *path, vmh_error **error)
 {
     const vmh_error *why = g_hash_table_lookup(u->reasons, path);
-    const char      *reason = why ? why->message : NULL;
-    int32_t          code = why ? why->code : VMH_ERR_UNSUPPORTED;
-    int32_t          verdict;
+    int32_t          verdict = verdict_on(u, path);
+    gboolean         done = verdict == VMH_VERDICT_APPLIED || verdict == VMH_VERDICT_UNCHANGED;
 
-    if (g_str_equal(path, "autostart")) {
-        verdict = verdict_of_autostart(u);
-        reason = "autostart: a VM that vanishes when it stops cannot start with the host";
-        code = VMH_ERR_UNSUPPORTED;
-    } else if (g_str_equal(path, "name") || g_str_equal(path, "uuid")) {
-        verdict = verdict_of_identity(u, path);
-        reason = "a VM keeps the name and the UUID that it was created with";
-        code = VMH_ERR_UNSUPPORTED;
-    } else {
-        verdict = verdict_of(u, path);
-    }
-    if (verdict == VMH_VERDICT_APPLIED || verdict == VMH_VERDICT_UNCHANGED)
-        reason = NULL;
-    vmhi_verdict(u->verdicts, path, verdict, reason);
+    vmhi_verdict(u->verdicts, path, verdict, done ? NULL : reason_on(u, path));
     if (verdict == VMH_VERDICT_REFUSED)
-        vmhi_error_set_property(error, code, path, "%s", reason);
+        vmhi_error_set_property(error, why ? why->code : VMH_ERR_UNSUPPORTED, path, "%s", reason_on(u, path));
 }
 
 static gboolean judge_all(update *u, vmh_error **error)
@@ -387,8 +393,11 @@ static gboolean define(const update *u, xmlDoc *doc, vmh_error **error)
     g_autofree char *text = vmhi_domain_text(doc);
     g_autoptr(virDomain) defined = virDomainDefineXML(virDomainGetConnect(u->domain), text);
 
-    if (!defined)
-        vmhi_libvirt_error(error, NULL, "changing what is kept of the VM");
+    if (!defined) {
+        g_autofree char *property = vmhi_domain_blame(u->spec, virGetLastErrorMessage());
+
+        vmhi_libvirt_error(error, property, "changing what is kept of the VM");
+    }
     return defined != NULL;
 }
 
@@ -446,7 +455,6 @@ static gboolean take_steps(const update *u, const vmhi_live *live, GArray *steps
             continue;
         }
         undo_steps(live, steps, i, left);
-        vmhi_verdict(u->verdicts, one->path, VMH_VERDICT_REFUSED, failure->message);
         vmhi_error_move(error, g_steal_pointer(&failure));
         return FALSE;
     }
@@ -480,6 +488,22 @@ static gboolean change(const update *u, const vmhi_live *live, vmh_error **error
     if (left->len)
         vmhi_error_prefix(error, "this could not be taken back: %s", left->str);
     return FALSE;
+}
+
+/* Nothing was changed, and no verdict may say otherwise: what had nothing against it is refused for the other. */
+static void take_back_verdicts(const update *u, const vmh_error *why)
+{
+    g_autofree char *reason =
+        g_strdup_printf("not changed, because %s was refused", why->property ? why->property : "another change");
+
+    for (guint i = 0; u->paths[i]; i++) {
+        int32_t verdict = verdict_on(u, u->paths[i]);
+
+        if (g_strcmp0(u->paths[i], why->property) == 0)
+            vmhi_verdict(u->verdicts, u->paths[i], VMH_VERDICT_REFUSED, why->message);
+        else if (verdict == VMH_VERDICT_APPLIED || verdict == VMH_VERDICT_AFTER_RESTART)
+            vmhi_verdict(u->verdicts, u->paths[i], VMH_VERDICT_REFUSED, reason);
+    }
 }
 
 /* --- the verb --- */
@@ -532,7 +556,7 @@ static gboolean plan(update *u, vmh_error **error)
         vmhi_error_move(error, g_steal_pointer(&failure));
         return FALSE;
     }
-    return judge_all(u, error);
+    return TRUE;
 }
 
 /* Less than what the caller gives a verb, so that its outcome is known. */
@@ -548,6 +572,7 @@ gboolean vmhi_libvirt_update(vmhi_driver_host *host, const char *uuid, const vmh
 {
     g_auto(update) u = {.platform = &host->platform, .spec = spec, .flags = flags, .verdicts = verdicts};
     g_autoptr(virDomain) domain = vmhi_libvirt_domain(host, uuid, error);
+    g_autoptr(vmh_error) failure = NULL;
     vmhi_live live = {.domain = domain,
                       .task = task,
                       .cancellable = vmhi_task_cancellable(task),
@@ -563,8 +588,10 @@ gboolean vmhi_libvirt_update(vmhi_driver_host *host, const char *uuid, const vmh
     if (!look(&u, generation, error) || !plan(&u, error))
         return FALSE;
     if (flags & VMH_UPDATE_DRY_RUN)
+        return judge_all(&u, error);
+    if (judge_all(&u, &failure) && change(&u, &live, &failure))
         return TRUE;
-    if (u.live && vmhi_domain_has(u.spec, "cpu.weight") && !vmhi_domain_has(u.run.spec, "cpu.weight"))
-        vmhi_live_add_weight(u.run.spec, domain);
-    return change(&u, &live, error);
+    take_back_verdicts(&u, failure);
+    vmhi_error_move(error, g_steal_pointer(&failure));
+    return FALSE;
 }

@@ -696,6 +696,24 @@ START_TEST(what_cannot_be_is_refused_with_its_property)
 }
 END_TEST
 
+START_TEST(a_message_of_libvirt_names_its_property)
+{
+    g_autoptr(vmh_spec) spec = spec_of("name=a;disk.a.path=/x;disk.b.path=/x/y;nic.n.network=lan;cpu.model=Nonsense");
+    static const char *const expected[][2] = {{"Cannot access storage file '/x/y' (as uid:0)", "disk.b.path"},
+                                              {"Could not open /x: Permission denied", "disk.a.path"},
+                                              {"no network with matching name 'lan'", "nic.n.network"},
+                                              {"Unknown CPU model Nonsense", "cpu.model"},
+                                              {"a lan of no kind", NULL},
+                                              {NULL, NULL}};
+
+    for (gsize i = 0; i < G_N_ELEMENTS(expected); i++) {
+        g_autofree char *path = vmhi_domain_blame(spec, expected[i][0]);
+
+        ck_assert_pstr_eq(path, expected[i][1]);
+    }
+}
+END_TEST
+
 START_TEST(a_session_says_what_it_may_not)
 {
     static const char *const forbidden[] = {"cpu.weight", "memory.limit", "nic.<id>.bridge", "nic.<id>.inbound.rate"};
@@ -771,5 +789,6 @@ UNIT_RUN("domain", every_property_has_a_row_and_a_sample, each_property_alone_is
          hostile_text_is_only_text, names_are_kept_where_aliases_are_and_where_not,
          one_name_for_devices_of_several_classes, targets_are_chosen_and_the_first_to_boot_comes_first,
          a_name_survives_another_bus, many_disks, a_device_is_removed_and_its_name_forgotten,
-         what_cannot_be_is_refused_with_its_property, a_session_says_what_it_may_not,
-         what_a_host_lacks_is_refused_only_when_asked_for, the_generation_is_of_what_somebody_chose)
+         what_cannot_be_is_refused_with_its_property, a_message_of_libvirt_names_its_property,
+         a_session_says_what_it_may_not, what_a_host_lacks_is_refused_only_when_asked_for,
+         the_generation_is_of_what_somebody_chose)
