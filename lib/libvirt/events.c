@@ -59,6 +59,7 @@ static const struct {
     {VIR_DOMAIN_EVENT_STOPPED, VIR_DOMAIN_EVENT_STOPPED_FROM_SNAPSHOT, VIR_DOMAIN_SHUTOFF,
      VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT},
     {VIR_DOMAIN_EVENT_STOPPED, -1, VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_UNKNOWN},
+    {VIR_DOMAIN_EVENT_SHUTDOWN, VIR_DOMAIN_EVENT_SHUTDOWN_HOST, VIR_DOMAIN_SHUTDOWN, VIR_DOMAIN_SHUTDOWN_UNKNOWN},
     {VIR_DOMAIN_EVENT_SHUTDOWN, -1, VIR_DOMAIN_SHUTDOWN, VIR_DOMAIN_SHUTDOWN_USER},
     {VIR_DOMAIN_EVENT_PMSUSPENDED, -1, VIR_DOMAIN_PMSUSPENDED, VIR_DOMAIN_PMSUSPENDED_UNKNOWN},
     {VIR_DOMAIN_EVENT_CRASHED, VIR_DOMAIN_EVENT_CRASHED_PANICKED, VIR_DOMAIN_CRASHED, VIR_DOMAIN_CRASHED_PANICKED},
@@ -125,6 +126,11 @@ static void moved(vmhi_driver_host *host, const char *uuid, virDomainPtr domain,
     vmhi_known *vm = vmhi_watch_hear(host->watch, uuid);
     const char *reason;
 
+    /* QEMU's vCPUs are set going before it counts as started. */
+    if (event == VIR_DOMAIN_EVENT_RESUMED && detail == VIR_DOMAIN_EVENT_RESUMED_UNPAUSED && !is_active(vm->state)) {
+        event = VIR_DOMAIN_EVENT_STARTED;
+        detail = VIR_DOMAIN_EVENT_STARTED_BOOTED;
+    }
     if (!find_transition(event, detail, &vm->state, &reason))
         return;
     if (is_active(vm->state) || vm->persistent)
