@@ -7,9 +7,8 @@ typedef int (*verb_call)(virDomainPtr domain, uint64_t flags);
 
 static int start(virDomainPtr domain, uint64_t flags)
 {
-    if (flags & VMH_START_PAUSED)
-        return virDomainCreateWithFlags(domain, VIR_DOMAIN_START_PAUSED);
-    return virDomainCreate(domain);
+    return flags & VMH_START_PAUSED ? virDomainCreateWithFlags(domain, VIR_DOMAIN_START_PAUSED)
+                                    : virDomainCreate(domain);
 }
 
 static int pause_vm(virDomainPtr domain, uint64_t flags)
@@ -160,5 +159,12 @@ gboolean vmhi_libvirt_act(vmhi_driver_host *host, const char *uuid, vmhi_verb ve
     if (!domain)
         return FALSE;
     name = virDomainGetName(domain); /* Asked for later, it would reset the error. */
-    return verbs[verb].call(domain, flags) == 0 || explain(domain, name, verb, error);
+    if (verbs[verb].call(domain, flags) == 0)
+        return TRUE;
+    if (verb == VMHI_START && (flags & VMH_START_PAUSED) && virGetLastErrorCode() == VIR_ERR_INVALID_ARG) {
+        vmhi_error_set_native(error, VMH_ERR_UNSUPPORTED, VMHI_LIBVIRT, VIR_ERR_INVALID_ARG, NULL,
+                              "starting VM \"%s\": this host starts no VM paused", name);
+        return FALSE;
+    }
+    return explain(domain, name, verb, error);
 }

@@ -400,10 +400,12 @@ virDomainPtr vmhi_libvirt_domain(vmhi_driver_host *host, const char *uuid, vmh_e
     if (!connection)
         return NULL;
     domain = virDomainLookupByUUIDString(connection, uuid);
-    if (domain)
-        vmhi_libvirt_remember(host, uuid, domain);
-    else
-        vmhi_libvirt_error(error, NULL, "looking a VM up");
+    if (!domain) {
+        g_autofree char *doing = g_strdup_printf("looking the VM %s up", uuid);
+        vmhi_libvirt_error(error, NULL, doing);
+        return NULL;
+    }
+    vmhi_libvirt_remember(host, uuid, domain);
     return domain;
 }
 

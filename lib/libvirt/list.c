@@ -135,7 +135,8 @@ gboolean vmhi_libvirt_look(vmhi_driver_host *host, const char *uuid, vmhi_visit 
     if (!domain)
         return FALSE;
     if (virDomainGetState(domain, &state, &detail, 0) < 0) {
-        vmhi_libvirt_error(error, NULL, "looking at a VM");
+        g_autofree char *doing = g_strdup_printf("looking at the VM %s", uuid);
+        vmhi_libvirt_error(error, NULL, doing);
         return FALSE;
     }
     info.name = virDomainGetName(domain);

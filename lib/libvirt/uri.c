@@ -14,7 +14,7 @@ static const char *const schemes[] = {"qemu",     "xen",          "lxc",    "ch"
 
 static const char *const transports[] = {"unix", "tcp", "tls", "ssh", "libssh", "libssh2", NULL};
 
-/* The scheme and the transport, in lower case; FALSE when it is no URI. *transport is "" where there is none. */
+/* The scheme and the transport, in lower case; FALSE when it is no URI. *transport is NULL where there is none. */
 static gboolean split(const char *uri, char **scheme, char **transport)
 {
     const char *colon = strchr(uri, ':');
@@ -24,7 +24,7 @@ static gboolean split(const char *uri, char **scheme, char **transport)
         return FALSE;
     *scheme = g_ascii_strdown(uri, colon - uri);
     plus = strchr(*scheme, '+');
-    *transport = g_strdup(plus ? plus + 1 : "");
+    *transport = plus ? g_strdup(plus + 1) : NULL;
     if (plus)
         *plus = '\0';
     return TRUE;
@@ -85,12 +85,12 @@ static gboolean check_parts(const char *uri, GUri *parsed, vmh_error **error)
 }
 
 /* Of a file that is not there libvirt's XML parser complains on stderr, and libvirt says only "failed to parse". */
-static gboolean check_file(const char *scheme, GUri *parsed, vmh_error **error)
+static gboolean check_file(const char *uri, GUri *parsed, vmh_error **error)
 {
     const char *path = g_uri_get_path(parsed);
     int         reason;
 
-    if (!g_str_equal(scheme, "test") || g_str_equal(path, "/default") || access(path, R_OK) == 0)
+    if (!vmhi_libvirt_in_process(uri) || g_str_equal(path, "/default") || access(path, R_OK) == 0)
         return TRUE;
     reason = errno;
     vmhi_error_set_native(error, reason == EACCES ? VMH_ERR_PERMISSION : VMH_ERR_NOT_FOUND, VMHI_LIBVIRT, reason,
@@ -119,13 +119,13 @@ char *vmhi_libvirt_uri(const char *uri, vmh_error **error)
         refuse(error, uri, why ? why->message : "has no scheme");
         return NULL;
     }
-    if (*transport && !g_strv_contains(transports, transport)) {
+    if (transport && !g_strv_contains(transports, transport)) {
         refuse(error, uri, "has a transport there is not; there are +unix, +tcp, +tls, +ssh, +libssh and +libssh2");
         return NULL;
     }
-    if (!check_parts(uri, parsed, error) || !check_file(scheme, parsed, error))
+    if (!check_parts(uri, parsed, error) || !check_file(uri, parsed, error))
         return NULL;
-    return g_str_equal(transport, "ssh") ? without_terminal(uri, parsed) : g_strdup(uri);
+    return g_strcmp0(transport, "ssh") == 0 ? without_terminal(uri, parsed) : g_strdup(uri);
 }
 
 /* Is somebody there, and may we? Never waits: a connect() to a full socket fails, which is an answer as well. */
