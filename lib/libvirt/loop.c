@@ -9,7 +9,7 @@
 typedef struct {
     GSource                 source;
     int                     id;
-    int                     fd;  /* a handle's; -1: a timer */
+    int                     fd;  /* of a handle */
     gpointer                tag; /* the fd within the source; NULL: not watched now */
     int                     interval;
     virEventHandleCallback  on_handle;
@@ -43,25 +43,25 @@ static void schedule(watch *w)
     g_source_set_ready_time(&w->source, w->interval < 0 ? -1 : g_get_monotonic_time() + w->interval * INT64_C(1000));
 }
 
-static gboolean dispatch(GSource *source, GSourceFunc unused_function, gpointer unused_data)
+/* What was ready may have been put to rest since, by another thread. */
+static gboolean dispatch(GSource *source, G_GNUC_UNUSED GSourceFunc callback, G_GNUC_UNUSED gpointer data)
 {
     watch       *w = (watch *)source;
-    GIOCondition condition;
+    GIOCondition condition = 0;
+    gboolean     due = FALSE;
 
-    (void)unused_function;
-    (void)unused_data;
-    if (w->fd < 0) {
-        g_mutex_lock(&lock);
-        schedule(w);
-        g_mutex_unlock(&lock);
-        w->on_timer(w->id, w->data);
-        return G_SOURCE_CONTINUE;
-    }
     g_mutex_lock(&lock);
-    condition = w->tag ? g_source_query_unix_fd(source, w->tag) : 0;
+    if (w->tag) {
+        condition = g_source_query_unix_fd(source, w->tag);
+    } else if (w->on_timer && w->interval >= 0) {
+        due = TRUE;
+        schedule(w);
+    }
     g_mutex_unlock(&lock);
     if (condition)
         w->on_handle(w->id, w->fd, events_of(condition), w->data);
+    if (due)
+        w->on_timer(w->id, w->data);
     return G_SOURCE_CONTINUE;
 }
 
