@@ -33,6 +33,18 @@ void g_mutex_unlock(GMutex *mutex)
     REAL(g_mutex_unlock)(mutex);
 }
 
+void g_rec_mutex_lock(GRecMutex *mutex)
+{
+    REAL(g_rec_mutex_lock)(mutex);
+    __tsan_acquire(mutex);
+}
+
+void g_rec_mutex_unlock(GRecMutex *mutex)
+{
+    __tsan_release(mutex);
+    REAL(g_rec_mutex_unlock)(mutex);
+}
+
 void g_cond_wait(GCond *cond, GMutex *mutex)
 {
     __tsan_release(mutex);
