@@ -21,6 +21,7 @@ typedef struct {
     char    *reason;                    /* how that was found out */
     char    *machine;                   /* the machine type that new VMs get, or NULL: libvirt's choice */
     char    *emulator;                  /* or NULL */
+    char    *security_model;            /* what confines by label, "apparmor" or "selinux", or NULL */
     gboolean uefi;                      /* firmware='efi' is offered */
     gboolean tpm, virtiofs, vsock, rng; /* devices that domain capabilities offer */
     gboolean session;                   /* an unprivileged daemon: no bridges, no cgroups */

@@ -12,8 +12,8 @@ typedef struct {
     const char *attribute; /* NULL: the whole element */
 } runtime_detail;
 
-/* Never of interest, also in what is kept: the guest's clock drifts, its drives open. */
-static const runtime_detail guests_own[] = {{"clock", "adjustment"}, {"target", "tray"}};
+/* Never of interest, also in what is kept: the guest's clock drifts, its drives open, its agent connects. */
+static const runtime_detail guests_own[] = {{"clock", "adjustment"}, {"target", "tray"}, {"target", "state"}};
 
 /* Only in what runs: libvirt's own choices for this run. */
 static const runtime_detail of_a_run[] = {
@@ -22,7 +22,7 @@ static const runtime_detail of_a_run[] = {
     {"source", "index"},    {"source", "portid"},      {"serial", "tty"},       {"console", "tty"},
     {"graphics", "port"},   {"graphics", "websocket"}, {"graphics", "tlsPort"}, {"cid", "address"},
     {"vcpus", NULL},        {"loader", NULL},          {"nvram", NULL},         {"firmware", NULL},
-    {"privateData", NULL},
+    {"privateData", NULL},  {"graphics", "listen"},    {"listen", "address"},
 };
 
 static gboolean is_listed(const runtime_detail *list, gsize count, const xmlNode *node, const char *attribute)
@@ -33,17 +33,28 @@ static gboolean is_listed(const runtime_detail *list, gsize count, const xmlNode
     return FALSE;
 }
 
-/* Names that libvirt makes up for a run, where the configuration has none. */
+static gboolean has_prefix_of(const char *text, const char *const *prefixes)
+{
+    while (*prefixes && !g_str_has_prefix(text, *prefixes))
+        prefixes++;
+    return *prefixes != NULL;
+}
+
+/* Names that libvirt makes up for a run, where the configuration has none, and what it leaves out of one. */
 static gboolean is_made_up(const xmlNode *node, const char *attribute, const char *value)
 {
-    const char *parent = node->parent ? (const char *)node->parent->name : "";
+    static const char *const nics[] = {"vnet", "vif", "macvtap", "macvlan", NULL};
+    const xmlNode           *parent = node->parent;
 
-    if (g_str_equal((const char *)node->name, "alias"))
+    if (vmhi_xml_is(node, "alias"))
         return !g_str_has_prefix(value, "ua-");
-    if (g_str_equal((const char *)node->name, "target") && g_str_equal(parent, "interface"))
-        return g_str_equal(attribute, "dev") && g_str_has_prefix(value, "vnet");
-    if (g_str_equal((const char *)node->name, "source"))
-        return (g_str_equal(attribute, "path") && g_str_has_prefix(value, "/dev/pts/")) ||
+    if (vmhi_xml_is(node, "target") && vmhi_xml_is(parent, "interface"))
+        return g_str_equal(attribute, "dev") && has_prefix_of(value, nics);
+    if (vmhi_xml_is(node, "driver") && vmhi_xml_is(parent, "disk"))
+        return g_str_equal(attribute, "type") && !vmhi_xml_child(parent, "source");
+    if (vmhi_xml_is(node, "source"))
+        return vmhi_xml_is(parent, "channel") ||
+               (g_str_equal(attribute, "path") && g_str_has_prefix(value, "/dev/pts/")) ||
                (g_str_equal(attribute, "bridge") && xmlHasProp((xmlNode *)node, BAD_CAST "network"));
     return FALSE;
 }
@@ -79,6 +90,32 @@ static void add_attributes(GString *text, xmlNode *node, gboolean running)
         g_string_append(text, list->pdata[i]);
 }
 
+static void add_element(GString *text, xmlNode *node, gboolean running);
+
+static char *child_text(xmlNode *child, gboolean running)
+{
+    GString *text = g_string_new(NULL);
+
+    if (child->type == XML_ELEMENT_NODE)
+        add_element(text, child, running);
+    else if (child->type == XML_TEXT_NODE || child->type == XML_CDATA_SECTION_NODE)
+        g_string_append(text, (const char *)child->content);
+    return g_strstrip(g_string_free(text, FALSE));
+}
+
+/* libvirt puts a device that comes beside its like, and so changes the order at times. */
+static void add_children(GString *text, xmlNode *node, gboolean running)
+{
+    g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func(g_free);
+
+    for (xmlNode *child = node->children; child; child = child->next)
+        g_ptr_array_add(list, child_text(child, running));
+    if (vmhi_xml_is(node, "devices"))
+        g_ptr_array_sort(list, by_text);
+    for (guint i = 0; i < list->len; i++)
+        g_string_append(text, list->pdata[i]);
+}
+
 /* An element that has nothing left is as good as none: libvirt adds such ones to what runs. */
 static void add_element(GString *text, xmlNode *node, gboolean running)
 {
@@ -88,15 +125,7 @@ static void add_element(GString *text, xmlNode *node, gboolean running)
         return;
     add_attributes(inside, node, running);
     g_string_append_c(inside, '>');
-    for (xmlNode *child = node->children; child; child = child->next) {
-        if (child->type == XML_ELEMENT_NODE) {
-            add_element(inside, child, running);
-        } else if (child->type == XML_TEXT_NODE || child->type == XML_CDATA_SECTION_NODE) {
-            g_autofree char *words = g_strstrip(g_strdup((const char *)child->content));
-
-            g_string_append(inside, words);
-        }
-    }
+    add_children(inside, node, running);
     if (running && inside->len == 1)
         return;
     g_string_append_printf(text, "<%s%s%s</>", node->ns ? (const char *)node->ns->href : "", node->name, inside->str);

@@ -67,6 +67,11 @@ static const char *no_rng(const vmhi_platform *platform)
     return not_qemu(platform);
 }
 
+static const char *no_labels(const vmhi_platform *platform)
+{
+    return platform->security_model ? NULL : "the host confines by no labels: it has neither AppArmor nor SELinux";
+}
+
 static const char *on_vsphere(const vmhi_platform *platform)
 {
     return vmhi_domain_is(platform, "ESX") ? "libvirt does not keep this on vSphere" : NULL;
@@ -175,7 +180,7 @@ const vmhi_domain_row vmhi_domain_rows[] = {
     {"watchdog", "devices/watchdog@action", vmhi_read_words, vmhi_write_watchdog, not_qemu,
      "none=,none=none,reset=reset,poweroff=poweroff,pause=pause", 0},
     {"tpm", "devices/tpm", OWN(tpm), no_tpm, NULL, 0},
-    {"security.label", "seclabel", OWN(security_label), not_qemu, NULL, 0},
+    {"security.label", "seclabel", OWN(security_label), no_labels, NULL, 0},
     {"on.crash", "on_crash", WORDS, NULL,
      ACTIONS ",keep=preserve,stop=coredump-destroy,restart=coredump-restart,restart=rename-restart", 0},
     {"on.shutdown", "on_poweroff", WORDS, NULL, ACTIONS ",restart=rename-restart", 0},

@@ -303,6 +303,7 @@ gboolean vmhi_write_security_label(const vmhi_domain_cell *cell, const vmh_spec 
     if (!node) {
         node = vmhi_xml_append(cell->base, "seclabel");
         vmhi_xml_set(node, "@type", "static");
+        vmhi_xml_set(node, "@model", cell->platform->security_model);
         vmhi_xml_set(node, "@relabel", "yes");
     }
     vmhi_xml_set(node, "label", label);

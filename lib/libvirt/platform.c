@@ -143,6 +143,9 @@ gboolean vmhi_libvirt_platform_learn(vmhi_platform *platform, virConnectPtr conn
         platform->arch = vmhi_xpath_text(capabilities, "/capabilities/host/cpu/arch");
     if (!platform->arch)
         platform->arch = g_strdup("x86_64");
+    if (capabilities)
+        platform->security_model =
+            vmhi_xpath_text(capabilities, "/capabilities/host/secmodel/model[.!='dac' and .!='none']");
     query = g_strdup_printf("/capabilities/guest/arch[@name='%s']/domain[@type='kvm']", platform->arch);
     platform->kvm = capabilities && vmhi_xpath_has(capabilities, query);
     learn_accelerator(platform, connection, capabilities);
@@ -160,5 +163,6 @@ void vmhi_libvirt_platform_clear(vmhi_platform *platform)
     g_free(platform->reason);
     g_free(platform->machine);
     g_free(platform->emulator);
+    g_free(platform->security_model);
     memset(platform, 0, sizeof *platform);
 }

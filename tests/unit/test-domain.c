@@ -16,6 +16,7 @@ static const vmhi_platform qemu = {.type = "QEMU",
                                    .accelerator = "none",
                                    .reason = "there is no /dev/kvm",
                                    .machine = "q35",
+                                   .security_model = "apparmor",
                                    .uefi = TRUE,
                                    .tpm = TRUE,
                                    .virtiofs = TRUE,
@@ -677,6 +678,7 @@ static const struct {
     {"nic.x.network=n;nic.x.address=10.0.0.1", &qemu, VMH_ERR_UNSUPPORTED, "nic.x.address", "network"},
     {"share.x.path=/x", &qemu, VMH_ERR_VALUE, "share.x.path", "memory.shared"},
     {"tpm=yes", &xen, VMH_ERR_UNSUPPORTED, "tpm", "QEMU"},
+    {"security.label=x", &xen, VMH_ERR_UNSUPPORTED, "security.label", "AppArmor"},
 };
 
 START_TEST(what_cannot_be_is_refused_with_its_property)
