@@ -112,8 +112,8 @@ static void learn_devices(vmhi_platform *platform, virConnectPtr connection)
 {
     g_autoptr(xmlDoc) doc = domain_capabilities(platform, connection);
 
-    /* A driver that has no such call may still take the XML, as test does: what it refuses it will say. */
-    platform->rng = platform->tpm = platform->virtiofs = platform->vsock = !doc && !is_qemu(platform);
+    /* Who cannot be asked (a driver without the call, a connection that only looks) may have all of it. */
+    platform->uefi = platform->tpm = platform->virtiofs = platform->rng = platform->vsock = TRUE;
     if (!doc)
         return;
     platform->emulator = vmhi_xpath_text(doc, "/domainCapabilities/path");
@@ -123,7 +123,7 @@ static void learn_devices(vmhi_platform *platform, virConnectPtr connection)
     platform->virtiofs = vmhi_xpath_has(doc, "/domainCapabilities/devices/filesystem[@supported='yes']"
                                              "/enum[@name='driverType']/value[.='virtiofs']");
     platform->rng = vmhi_xpath_has(doc, "/domainCapabilities/devices/rng[@supported='yes']");
-    platform->vsock = is_qemu(platform); /* not listed there */
+    platform->vsock = is_qemu(platform); /* the capabilities do not list it */
 }
 
 gboolean vmhi_libvirt_platform_learn(vmhi_platform *platform, virConnectPtr connection, vmh_error **error)
