@@ -118,10 +118,10 @@ void vmhi_queue_begin(vmhi_queue *queue, GPtrArray *records, gboolean resync)
     queue->synced = FALSE;
     queue->next = 0;
     if ((queue->topics & VMHI_TOPIC_VM) && records->len)
-        queue->snapshot = g_ptr_array_ref(records);
+        queue->snapshot = g_steal_pointer(&records);
     update_fd(queue);
     g_mutex_unlock(&queue->lock);
-    g_ptr_array_unref(records);
+    g_clear_pointer(&records, g_ptr_array_unref);
 }
 
 static unsigned topic_of(int32_t type)
