@@ -3,7 +3,8 @@
  * A console is a libvirt stream on one side and a socket of the caller's on the other. A thread of its own stands
  * between, since sending to a stream may wait for the host and the event loop, which serves all, must not.
  */
-#include "libvirt/common.h"
+#include "libvirt/domain.h"
+#include "libvirt/xml.h"
 #include "model/thread.h"
 
 #include <errno.h>
@@ -220,17 +221,24 @@ static void set_open_error(const char *vm, const char *name, vmh_error **error)
         vmhi_libvirt_error(error, path, doing);
 }
 
-/* The alias of a device that we name is "ua-" and the name; of others, the name is the alias. */
+/* What libvirt calls the console that we know by this name; NULL when there is none. The caller's. */
+static char *alias_of(virDomainPtr domain, const char *name)
+{
+    g_autofree char *xml = virDomainGetXMLDesc(domain, 0);
+    g_autoptr(xmlDoc) doc = xml ? vmhi_domain_parse(xml, NULL) : NULL;
+    xmlNode *console = doc ? vmhi_domain_device(doc, "console", name) : NULL;
+    char    *alias = console ? vmhi_xml_get(console, "alias@name") : NULL;
+
+    return console && !alias ? g_strdup(name) : alias; /* a stopped one may have none, and is refused as such */
+}
+
 static gboolean open_stream(virDomainPtr domain, virStreamPtr stream, const char *name, unsigned int flags,
                             vmh_error **error)
 {
-    g_autofree char *ours = name ? g_strconcat("ua-", name, NULL) : NULL;
     const char      *vm = virDomainGetName(domain); /* Asked for later, it would reset the error. */
+    g_autofree char *alias = name ? alias_of(domain, name) : NULL;
 
-    if (virDomainOpenConsole(domain, ours, stream, flags) == 0)
-        return TRUE;
-    if (name && virGetLastErrorCode() == VIR_ERR_INTERNAL_ERROR &&
-        virDomainOpenConsole(domain, name, stream, flags) == 0)
+    if (virDomainOpenConsole(domain, alias ? alias : name, stream, flags) == 0)
         return TRUE;
     set_open_error(vm, name, error);
     return FALSE;

@@ -190,6 +190,18 @@ static GHashTable *ids_of_class(xmlDoc *doc, const vmhi_domain_class *class)
     return ids;
 }
 
+char *vmhi_domain_alias_path(const char *alias)
+{
+    for (gsize i = 0; vmhi_domain_classes[i]; i++) {
+        const char *class = vmhi_domain_classes[i]->name;
+        g_autofree char *prefix = g_strconcat(ALIAS_PREFIX, class, "-", NULL);
+
+        if (g_str_has_prefix(alias, prefix))
+            return g_strconcat(class, ".", alias + strlen(prefix), NULL);
+    }
+    return g_strdup(alias);
+}
+
 char *vmhi_domain_device_id(xmlNode *device)
 {
     const vmhi_domain_class *class = vmhi_domain_class_of_node(device);

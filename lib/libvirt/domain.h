@@ -33,6 +33,10 @@ xmlNode *vmhi_domain_device(xmlDoc *doc, const char *class_name, const char *id)
  * caller's. */
 char *vmhi_domain_device_id(xmlNode *device);
 
+/* What an alias of ours means, "disk.root"; others as they are. For events that tell the alias alone. The caller's.
+ */
+char *vmhi_domain_alias_path(const char *alias);
+
 /* One element as text, for libvirt's attach, detach and update calls. */
 char *vmhi_domain_node_text(xmlNode *node);
 

@@ -3,7 +3,7 @@
  * libvirt's events become the sink's. Their callbacks run on the event loop and call nothing that could wait: what
  * an event does not say, whether a stopped VM is still defined, is known from the lists and events before it.
  */
-#include "libvirt/common.h"
+#include "libvirt/domain.h"
 #include "libvirt/voice.h"
 #include "libvirt/watch.h"
 #include "model/thread.h"
@@ -181,8 +181,7 @@ static void changed(gpointer number, virDomainPtr domain, const char *what)
 
 static void device_changed(gpointer number, virDomainPtr domain, const char *alias, const char *what)
 {
-    /* Devices that we name have "ua-" and our name as their alias. */
-    const char      *name = g_str_has_prefix(alias, "ua-") ? alias + strlen("ua-") : alias;
+    g_autofree char *name = vmhi_domain_alias_path(alias);
     g_autofree char *text = g_strdup_printf("%s: %s", what, name);
 
     changed(number, domain, text);

@@ -582,6 +582,21 @@ START_TEST(one_name_for_devices_of_several_classes)
 }
 END_TEST
 
+START_TEST(an_alias_alone_tells_the_device)
+{
+    static const char *const expected[][2] = {{"ua-disk-root", "disk.root"},
+                                              {"ua-nic-a-b", "nic.a-b"},
+                                              {"ua-other", "ua-other"},
+                                              {"virtio-disk0", "virtio-disk0"}};
+
+    for (gsize i = 0; i < G_N_ELEMENTS(expected); i++) {
+        g_autofree char *path = vmhi_domain_alias_path(expected[i][0]);
+
+        ck_assert_str_eq(path, expected[i][1]);
+    }
+}
+END_TEST
+
 START_TEST(targets_are_chosen_and_the_first_to_boot_comes_first)
 {
     g_autoptr(xmlDoc) doc = build(&qemu, "name=a;memory.size=64MiB;disk.a.path=/a;disk.b.path=/b;disk.c.path=/c;"
@@ -789,8 +804,8 @@ UNIT_RUN("domain", every_property_has_a_row_and_a_sample, each_property_alone_is
          a_description_makes_the_same_vm, applying_a_description_changes_nothing, what_is_not_modelled_is_kept,
          a_windows_desktop_is_read, other_hypervisors_are_read, odd_documents_are_read_and_survive_a_change,
          hostile_text_is_only_text, names_are_kept_where_aliases_are_and_where_not,
-         one_name_for_devices_of_several_classes, targets_are_chosen_and_the_first_to_boot_comes_first,
-         a_name_survives_another_bus, many_disks, a_device_is_removed_and_its_name_forgotten,
-         what_cannot_be_is_refused_with_its_property, a_message_of_libvirt_names_its_property,
-         a_session_says_what_it_may_not, what_a_host_lacks_is_refused_only_when_asked_for,
-         the_generation_is_of_what_somebody_chose)
+         one_name_for_devices_of_several_classes, an_alias_alone_tells_the_device,
+         targets_are_chosen_and_the_first_to_boot_comes_first, a_name_survives_another_bus, many_disks,
+         a_device_is_removed_and_its_name_forgotten, what_cannot_be_is_refused_with_its_property,
+         a_message_of_libvirt_names_its_property, a_session_says_what_it_may_not,
+         what_a_host_lacks_is_refused_only_when_asked_for, the_generation_is_of_what_somebody_chose)
