@@ -237,11 +237,13 @@ static gboolean complete_memory(xmlNode *domain, const vmh_spec *spec, vmh_error
         vmhi_xml_set_number(domain, "memory", size / 1024);
         vmhi_xml_set(domain, "memory@unit", "KiB");
     } else if (size > max) {
+        g_autofree char *size_text = vmhi_schema_format(&(vmhi_value){.type = VMH_TYPE_SIZE, .u64 = size});
+        g_autofree char *max_text = vmhi_schema_format(&(vmhi_value){.type = VMH_TYPE_SIZE, .u64 = max});
+
         vmhi_error_set_property(error, VMH_ERR_VALUE, path,
-                                "%s: memory.size, %" G_GUINT64_FORMAT
-                                " bytes, is more than memory.max, %" G_GUINT64_FORMAT
-                                "; both can be set, memory.max for the next start",
-                                path, size, max);
+                                "%s: a memory.size of %s is more than the memory.max of %s; both can be set, "
+                                "memory.max for the next start",
+                                path, size_text, max_text);
         return FALSE;
     } else if (size && size < max && vmhi_xml_has(domain, "devices/memballoon@model", "none")) {
         vmhi_error_set_property(error, VMH_ERR_VALUE, path,

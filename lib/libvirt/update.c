@@ -4,27 +4,10 @@
  * refused, the changes: what is kept by one definition, what runs change by change, each with its way back.
  */
 #include "libvirt/update.h"
-#include "libvirt/domain-map.h"
 
 #include <string.h>
 
 enum { PATIENCE_US = 30 * G_USEC_PER_SEC };
-
-typedef struct {
-    const vmhi_platform *platform;
-    virDomainPtr         domain;
-    const vmh_spec      *spec;
-    GStrv                paths;
-    uint64_t             flags;
-    gboolean             live, persist; /* which of the two is to change */
-    vmhi_verdicts       *verdicts;
-    vmhi_documents       documents;
-    vmhi_view            kept, kept_then; /* what is kept, and what shall be */
-    vmhi_view            run, run_then;
-    vmh_spec            *live_spec; /* the part of the spec that can change what runs */
-    GHashTable          *reasons;   /* path -> the error that says why it cannot */
-    gboolean             autostart;
-} update;
 
 static void view_clear(vmhi_view *view)
 {
@@ -40,7 +23,7 @@ static void view_set(vmhi_view *view, xmlDoc *doc)
     view->spec = vmhi_domain_read(doc);
 }
 
-static void update_clear(update *u)
+static void update_clear(vmhi_update *u)
 {
     u->kept.doc = u->run.doc = NULL; /* the documents' */
     view_clear(&u->kept);
@@ -53,17 +36,11 @@ static void update_clear(update *u)
     g_strfreev(u->paths);
 }
 
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(update, update_clear)
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(vmhi_update, update_clear)
 
 /* --- paths --- */
 
-static const char *pattern_of(const char *path)
-{
-    return vmhi_schema_lookup("vm", path)->pattern;
-}
-
-/* Of "disk.root.path": the class and "root"; NULL for a path that is of no device. */
-static const vmhi_domain_class *device_of_path(const char *path, char **id)
+const vmhi_domain_class *vmhi_update_device(const char *path, char **id)
 {
     g_auto(GStrv) words = g_strsplit(path, ".", 3);
     const vmhi_domain_class *class = g_strv_length(words) == 3 ? vmhi_domain_class_of(words[0]) : NULL;
@@ -73,32 +50,31 @@ static const vmhi_domain_class *device_of_path(const char *path, char **id)
     return class;
 }
 
-static gboolean has_device(const vmhi_view *view, const vmhi_domain_class *class, const char *id)
+gboolean vmhi_update_has(const vmhi_view *view, const vmhi_domain_class *class, const char *id)
 {
     return vmhi_domain_device(view->doc, class->name, id) != NULL;
 }
 
-/* Does a property, or the device that it is of, differ between two views? */
-static gboolean differs(const vmhi_view *now, const vmhi_view *then, const char *path)
+gboolean vmhi_update_differs(const vmhi_view *now, const vmhi_view *then, const char *path)
 {
     g_autofree char *id = NULL;
-    const vmhi_domain_class *class = device_of_path(path, &id);
+    const vmhi_domain_class *class = vmhi_update_device(path, &id);
 
-    if (class && (!has_device(now, class, id) || !has_device(then, class, id)))
-        return has_device(now, class, id) != has_device(then, class, id);
+    if (class && (!vmhi_update_has(now, class, id) || !vmhi_update_has(then, class, id)))
+        return vmhi_update_has(now, class, id) != vmhi_update_has(then, class, id);
     return !vmhi_spec_same(now->spec, then->spec, path);
 }
 
 /* --- the part that can change what runs --- */
 
-static void keep_out(update *u, const char *path, const vmh_error *why)
+static void keep_out(vmhi_update *u, const char *path, const vmh_error *why)
 {
     g_hash_table_insert(u->reasons, g_strdup(path), vmhi_error_copy(why));
     vmhi_spec_unset(u->live_spec, path, NULL);
 }
 
 /* A device comes or goes as a whole: when one of its properties stands in the way, all of them wait. */
-static void keep_device_out(update *u, const char *class_name, const char *id, const vmh_error *why)
+static void keep_device_out(vmhi_update *u, const char *class_name, const char *id, const vmh_error *why)
 {
     g_autofree char *prefix = vmhi_path(class_name, id, "");
 
@@ -108,18 +84,18 @@ static void keep_device_out(update *u, const char *class_name, const char *id, c
 }
 
 /* Why a property cannot change what runs, as far as that is known before trying; NULL: it may. */
-static const char *obstacle(const update *u, const char *path)
+static const char *obstacle(const vmhi_update *u, const char *path)
 {
     const vmh_property *property = vmhi_schema_lookup("vm", path);
     g_autofree char    *id = NULL;
-    const vmhi_domain_class *class = device_of_path(path, &id);
+    const vmhi_domain_class *class = vmhi_update_device(path, &id);
     gboolean         present = TRUE;
     g_autofree char *presence = class ? vmhi_path(class->name, id, "present") : NULL;
     guint            order;
 
     if (class)
         vmhi_spec_bool(u->spec, presence, &present);
-    if (class && has_device(&u->run, class, id) != present)
+    if (class && vmhi_update_has(&u->run, class, id) != present)
         return vmhi_live_plug(class->name) ? vmhi_live_obstacle(u->platform, property->pattern, u->run.doc)
                                            : "such a device is not plugged in or out while the VM runs";
     if (class && g_str_has_suffix(path, ".present"))
@@ -130,20 +106,20 @@ static const char *obstacle(const update *u, const char *path)
 }
 
 /* Takes out of the live part what an error is about. FALSE: it is about nothing in it, and the update fails. */
-static gboolean keep_out_by_error(update *u, const vmh_error *failure)
+static gboolean keep_out_by_error(vmhi_update *u, const vmh_error *failure)
 {
     g_autofree char *id = NULL;
-    const vmhi_domain_class *class = failure->property ? device_of_path(failure->property, &id) : NULL;
+    const vmhi_domain_class *class = failure->property ? vmhi_update_device(failure->property, &id) : NULL;
     guint before = g_hash_table_size(u->reasons);
 
-    if (class && !has_device(&u->run, class, id))
+    if (class && !vmhi_update_has(&u->run, class, id))
         keep_device_out(u, class->name, id, failure);
     else if (failure->property && vmhi_domain_has(u->live_spec, failure->property))
         keep_out(u, failure->property, failure);
     return g_hash_table_size(u->reasons) > before;
 }
 
-static gboolean plan_live(update *u, vmh_error **error)
+static gboolean plan_live(vmhi_update *u, vmh_error **error)
 {
     u->live_spec = vmhi_spec_copy(u->spec);
     for (guint i = 0; u->paths[i]; i++) {
@@ -174,7 +150,7 @@ static gboolean plan_live(update *u, vmh_error **error)
 /* --- what is kept --- */
 
 /* A target that another disk has in what is kept is chosen anew there. */
-static gboolean is_free(const update *u, const char *leaf, const char *value)
+static gboolean is_free(const vmhi_update *u, const char *leaf, const char *value)
 {
     xmlNode *devices = vmhi_xml_find(xmlDocGetRootElement(u->kept.doc), "devices");
 
@@ -187,7 +163,7 @@ static gboolean is_free(const update *u, const char *leaf, const char *value)
 }
 
 /* A device that is new in both gets the same target and address in both. */
-static void take_over(const update *u, vmh_spec *spec, const vmhi_domain_class *class, const char *id)
+static void take_over(const vmhi_update *u, vmh_spec *spec, const vmhi_domain_class *class, const char *id)
 {
     static const char *const leaves[] = {"bus", "target", "mac"};
 
@@ -200,15 +176,15 @@ static void take_over(const update *u, vmh_spec *spec, const vmhi_domain_class *
     }
 }
 
-static gboolean plan_kept(update *u, vmh_error **error)
+static gboolean plan_kept(vmhi_update *u, vmh_error **error)
 {
     g_autoptr(vmh_spec) spec = vmhi_spec_copy(u->spec);
 
     for (guint i = 0; u->live && u->paths[i]; i++) {
         g_autofree char *id = NULL;
-        const vmhi_domain_class *class = device_of_path(u->paths[i], &id);
+        const vmhi_domain_class *class = vmhi_update_device(u->paths[i], &id);
 
-        if (class && !has_device(&u->kept, class, id) && !has_device(&u->run, class, id))
+        if (class && !vmhi_update_has(&u->kept, class, id) && !vmhi_update_has(&u->run, class, id))
             take_over(u, spec, class, id);
     }
     view_set(&u->kept_then, xmlCopyDoc(u->kept.doc, 1));
@@ -221,19 +197,19 @@ static gboolean plan_kept(update *u, vmh_error **error)
 
 /* --- verdicts --- */
 
-static int32_t verdict_without_live(const update *u, const char *path)
+static int32_t verdict_without_live(const vmhi_update *u, const char *path)
 {
-    gboolean waits = u->documents.run && differs(&u->run, &u->kept_then, path);
+    gboolean waits = u->documents.run && vmhi_update_differs(&u->run, &u->kept_then, path);
 
-    if (differs(&u->kept, &u->kept_then, path))
+    if (vmhi_update_differs(&u->kept, &u->kept_then, path))
         return waits ? VMH_VERDICT_AFTER_RESTART : VMH_VERDICT_APPLIED;
     return waits && u->live ? VMH_VERDICT_AFTER_RESTART : VMH_VERDICT_UNCHANGED;
 }
 
 /* What runs cannot be changed: fine when it has the value already or the change can wait. */
-static int32_t verdict_kept_out(const update *u, const char *path)
+static int32_t verdict_kept_out(const vmhi_update *u, const char *path)
 {
-    gboolean has_it = u->persist ? !differs(&u->run, &u->kept_then, path)
+    gboolean has_it = u->persist ? !vmhi_update_differs(&u->run, &u->kept_then, path)
                                  : vmhi_spec_same(u->run.spec, u->spec, path) ||
                                        (!vmhi_domain_has(u->run.spec, path) && vmhi_domain_is_default(u->spec, path));
 
@@ -242,35 +218,33 @@ static int32_t verdict_kept_out(const update *u, const char *path)
     return u->persist ? verdict_without_live(u, path) : VMH_VERDICT_UNCHANGED;
 }
 
-static int32_t verdict_of(const update *u, const char *path)
+static int32_t verdict_of(const vmhi_update *u, const char *path)
 {
     if (u->live && g_hash_table_contains(u->reasons, path))
         return verdict_kept_out(u, path);
-    if (u->live && (differs(&u->run, &u->run_then, path) || (u->persist && differs(&u->kept, &u->kept_then, path))))
+    if (u->live && (vmhi_update_differs(&u->run, &u->run_then, path) ||
+                    (u->persist && vmhi_update_differs(&u->kept, &u->kept_then, path))))
         return VMH_VERDICT_APPLIED;
     return u->live ? VMH_VERDICT_UNCHANGED : verdict_without_live(u, path);
 }
 
 /* Of the VM and not of a document; it can be changed at any time, and only for one that is kept. */
-static int32_t verdict_of_autostart(const update *u)
+static int32_t verdict_of_autostart(const vmhi_update *u)
 {
-    gboolean wanted = FALSE;
-
-    vmhi_spec_bool(u->spec, "autostart", &wanted);
-    if (!u->documents.kept)
-        return wanted ? VMH_VERDICT_REFUSED : VMH_VERDICT_UNCHANGED;
-    return wanted == u->autostart ? VMH_VERDICT_UNCHANGED : VMH_VERDICT_APPLIED;
+    if (u->autostart_wanted == u->autostart)
+        return VMH_VERDICT_UNCHANGED;
+    return u->documents.kept ? VMH_VERDICT_APPLIED : VMH_VERDICT_REFUSED;
 }
 
 /* What a VM is known by stays; a definition under another name would be another VM. */
-static int32_t verdict_of_identity(const update *u, const char *path)
+static int32_t verdict_of_identity(const vmhi_update *u, const char *path)
 {
     const vmhi_view *now = u->documents.kept ? &u->kept : &u->run;
 
     return vmhi_spec_same(now->spec, u->spec, path) ? VMH_VERDICT_UNCHANGED : VMH_VERDICT_REFUSED;
 }
 
-static int32_t verdict_on(const update *u, const char *path)
+static int32_t verdict_on(const vmhi_update *u, const char *path)
 {
     if (g_str_equal(path, "autostart"))
         return verdict_of_autostart(u);
@@ -279,7 +253,7 @@ static int32_t verdict_on(const update *u, const char *path)
     return verdict_of(u, path);
 }
 
-static const char *reason_on(const update *u, const char *path)
+static const char *reason_on(const vmhi_update *u, const char *path)
 {
     const vmh_error *why = g_hash_table_lookup(u->reasons, path);
 
@@ -290,7 +264,7 @@ static const char *reason_on(const update *u, const char *path)
     return why ? why->message : NULL;
 }
 
-static void judge(update *u, const char *path, vmh_error **error)
+static void judge(vmhi_update *u, const char *path, vmh_error **error)
 {
     const vmh_error *why = g_hash_table_lookup(u->reasons, path);
     int32_t          verdict = verdict_on(u, path);
@@ -301,7 +275,7 @@ static void judge(update *u, const char *path, vmh_error **error)
         vmhi_error_set_property(error, why ? why->code : VMH_ERR_UNSUPPORTED, path, "%s", reason_on(u, path));
 }
 
-static gboolean judge_all(update *u, vmh_error **error)
+static gboolean judge_all(vmhi_update *u, vmh_error **error)
 {
     g_autoptr(vmh_error) refused = NULL;
 
@@ -313,185 +287,8 @@ static gboolean judge_all(update *u, vmh_error **error)
     return FALSE;
 }
 
-/* --- making the changes --- */
-
-typedef struct {
-    vmhi_live_change change;
-    const char      *path;
-    char            *id;
-    guint            order;
-} step;
-
-static void step_clear(void *data)
-{
-    g_free(((step *)data)->id);
-}
-
-static int by_order(const void *a, const void *b)
-{
-    const step *first = a, *second = b;
-
-    return first->order < second->order ? -1 : first->order > second->order;
-}
-
-/* A device that goes makes room for one that comes; and both are after all that is easily taken back. */
-enum { ORDER_DETACH = 1000, ORDER_ATTACH = 1001 };
-
-static step step_of(const update *u, const char *path)
-{
-    step one = {.path = path};
-    const vmhi_domain_class *class = device_of_path(path, &one.id);
-    gboolean now = class && has_device(&u->run, class, one.id);
-
-    if (class && now != has_device(&u->run_then, class, one.id)) {
-        one.change = vmhi_live_plug(class->name);
-        one.order = now ? ORDER_DETACH : ORDER_ATTACH;
-    } else {
-        one.change = vmhi_live_find(pattern_of(path), &one.order);
-        if (g_str_has_prefix(path, "cpu.pin."))
-            one.id = g_strdup(path + strlen("cpu.pin."));
-        else if (g_str_has_prefix(path, "metadata."))
-            one.id = g_strdup(""); /* all of it at once */
-    }
-    return one;
-}
-
-static gboolean is_planned(GArray *steps, const step *one)
-{
-    for (guint i = 0; i < steps->len; i++) {
-        const step *other = &g_array_index(steps, step, i);
-
-        if (other->change == one->change && g_strcmp0(other->id, one->id) == 0 && one->id)
-            return TRUE;
-    }
-    return FALSE;
-}
-
-/* One step for all that one call of libvirt changes. */
-static GArray *plan_steps(const update *u)
-{
-    GArray *steps = g_array_new(FALSE, FALSE, sizeof(step));
-
-    g_array_set_clear_func(steps, step_clear);
-    for (guint i = 0; u->live && u->paths[i]; i++) {
-        step one;
-
-        if (g_hash_table_contains(u->reasons, u->paths[i]) || !differs(&u->run, &u->run_then, u->paths[i]))
-            continue;
-        one = step_of(u, u->paths[i]);
-        if (is_planned(steps, &one))
-            step_clear(&one);
-        else
-            g_array_append_val(steps, one);
-    }
-    g_array_sort(steps, by_order);
-    return steps;
-}
-
-static gboolean define(const update *u, xmlDoc *doc, vmh_error **error)
-{
-    g_autofree char *text = vmhi_domain_text(doc);
-    g_autoptr(virDomain) defined = virDomainDefineXML(virDomainGetConnect(u->domain), text);
-
-    if (!defined) {
-        g_autofree char *property = vmhi_domain_blame(u->spec, virGetLastErrorMessage());
-
-        vmhi_libvirt_error(error, property, "changing what is kept of the VM");
-    }
-    return defined != NULL;
-}
-
-static gboolean set_autostart(const update *u, gboolean on, vmh_error **error)
-{
-    if (virDomainSetAutostart(u->domain, on) == 0)
-        return TRUE;
-    vmhi_libvirt_error(error, "autostart", "changing autostart");
-    return FALSE;
-}
-
-/* Backwards, and as far as it goes: what could not be taken back is said. */
-static void undo_steps(const vmhi_live *live, GArray *steps, guint done, GString *left)
-{
-    const vmhi_live back = {.domain = live->domain,
-                            .task = live->task,
-                            .patience_us = live->patience_us,
-                            .from = live->to,
-                            .to = live->from};
-
-    while (done-- > 0) {
-        const step *one = &g_array_index(steps, step, done);
-
-        if (!one->change(&back, one->id, one->path, NULL))
-            g_string_append_printf(left, "%s%s", left->len ? ", " : "", one->path);
-    }
-}
-
-/* A property that this host turns out not to change live waits for the next start, where that was allowed. */
-static gboolean may_wait(const update *u, const step *one, const vmh_error *failure)
-{
-    if (!u->persist || (u->flags & VMH_UPDATE_LIVE) || failure->code != VMH_ERR_UNSUPPORTED)
-        return FALSE;
-    for (guint i = 0; u->paths[i]; i++) {
-        step     other = step_of(u, u->paths[i]);
-        gboolean same = other.change == one->change && g_strcmp0(other.id, one->id) == 0;
-
-        if (same && differs(&u->run, &u->run_then, u->paths[i]))
-            vmhi_verdict(u->verdicts, u->paths[i], VMH_VERDICT_AFTER_RESTART, failure->message);
-        step_clear(&other);
-    }
-    return TRUE;
-}
-
-static gboolean take_steps(const update *u, const vmhi_live *live, GArray *steps, GString *left, vmh_error **error)
-{
-    for (guint i = 0; i < steps->len; i++) {
-        const step *one = &g_array_index(steps, step, i);
-        g_autoptr(vmh_error) failure = NULL;
-
-        if (one->change(live, one->id, one->path, &failure))
-            continue;
-        if (may_wait(u, one, failure)) {
-            g_array_remove_index(steps, i--);
-            continue;
-        }
-        undo_steps(live, steps, i, left);
-        vmhi_error_move(error, g_steal_pointer(&failure));
-        return FALSE;
-    }
-    return TRUE;
-}
-
-/* TRUE when the document shall be another, be it in what we do not show. */
-static gboolean changes_kept(const update *u)
-{
-    g_autofree char *now = u->persist ? vmhi_domain_text(u->kept.doc) : NULL;
-    g_autofree char *then = u->persist ? vmhi_domain_text(u->kept_then.doc) : NULL;
-
-    return g_strcmp0(now, then) != 0;
-}
-
-static gboolean change(const update *u, const vmhi_live *live, vmh_error **error)
-{
-    g_autoptr(GArray) steps = plan_steps(u);
-    g_autoptr(GString) left = g_string_new(NULL);
-    gboolean kept = changes_kept(u);
-    gboolean autostart = vmhi_domain_has(u->spec, "autostart") && verdict_of_autostart(u) == VMH_VERDICT_APPLIED;
-
-    if (kept && !define(u, u->kept_then.doc, error))
-        return FALSE;
-    if ((!autostart || set_autostart(u, !u->autostart, error)) && take_steps(u, live, steps, left, error))
-        return TRUE;
-    if (autostart && !set_autostart(u, u->autostart, NULL))
-        g_string_append_printf(left, "%sautostart", left->len ? ", " : "");
-    if (kept && !define(u, u->kept.doc, NULL))
-        g_string_append_printf(left, "%swhat is kept for the next start", left->len ? ", " : "");
-    if (left->len)
-        vmhi_error_prefix(error, "this could not be taken back: %s", left->str);
-    return FALSE;
-}
-
 /* Nothing was changed, and no verdict may say otherwise: what had nothing against it is refused for the other. */
-static void take_back_verdicts(const update *u, const vmh_error *why)
+static void take_back_verdicts(const vmhi_update *u, const vmh_error *why)
 {
     g_autofree char *reason =
         g_strdup_printf("not changed, because %s was refused", why->property ? why->property : "another change");
@@ -508,7 +305,7 @@ static void take_back_verdicts(const update *u, const vmh_error *why)
 
 /* --- the verb --- */
 
-static gboolean choose_targets(update *u, vmh_error **error)
+static gboolean choose_targets(vmhi_update *u, vmh_error **error)
 {
     gboolean    any = !(u->flags & (VMH_UPDATE_LIVE | VMH_UPDATE_PERSIST));
     const char *name = virDomainGetName(u->domain);
@@ -525,7 +322,7 @@ static gboolean choose_targets(update *u, vmh_error **error)
     return FALSE;
 }
 
-static gboolean look(update *u, uint64_t generation, vmh_error **error)
+static gboolean look(vmhi_update *u, uint64_t generation, vmh_error **error)
 {
     int on = 0;
 
@@ -539,6 +336,8 @@ static gboolean look(update *u, uint64_t generation, vmh_error **error)
     }
     if (u->documents.kept && virDomainGetAutostart(u->domain, &on) == 0)
         u->autostart = on != 0;
+    u->autostart_wanted = u->autostart;
+    vmhi_spec_bool(u->spec, "autostart", &u->autostart_wanted);
     if (u->documents.kept)
         view_set(&u->kept, u->documents.kept);
     if (u->documents.run)
@@ -546,7 +345,7 @@ static gboolean look(update *u, uint64_t generation, vmh_error **error)
     return choose_targets(u, error);
 }
 
-static gboolean plan(update *u, vmh_error **error)
+static gboolean plan(vmhi_update *u, vmh_error **error)
 {
     g_autoptr(vmh_error) failure = NULL;
 
@@ -570,7 +369,7 @@ static int64_t patience(vmhi_driver_host *host)
 gboolean vmhi_libvirt_update(vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, uint64_t flags,
                              uint64_t generation, vmhi_verdicts *verdicts, vmhi_task *task, vmh_error **error)
 {
-    g_auto(update) u = {.platform = &host->platform, .spec = spec, .flags = flags, .verdicts = verdicts};
+    g_auto(vmhi_update) u = {.platform = &host->platform, .spec = spec, .flags = flags, .verdicts = verdicts};
     g_autoptr(virDomain) domain = vmhi_libvirt_domain(host, uuid, error);
     g_autoptr(vmh_error) failure = NULL;
     vmhi_live live = {.domain = domain,
@@ -589,7 +388,7 @@ gboolean vmhi_libvirt_update(vmhi_driver_host *host, const char *uuid, const vmh
         return FALSE;
     if (flags & VMH_UPDATE_DRY_RUN)
         return judge_all(&u, error);
-    if (judge_all(&u, &failure) && change(&u, &live, &failure))
+    if (judge_all(&u, &failure) && vmhi_update_make(&u, &live, &failure))
         return TRUE;
     take_back_verdicts(&u, failure);
     vmhi_error_move(error, g_steal_pointer(&failure));

@@ -516,6 +516,61 @@ START_TEST(odd_documents_are_read_and_survive_a_change)
 }
 END_TEST
 
+static xmlNode *nth_element(xmlNode *node, int *n)
+{
+    for (; node; node = node->next) {
+        xmlNode *found;
+
+        if (node->type != XML_ELEMENT_NODE)
+            continue;
+        if ((*n)-- == 0)
+            return node;
+        found = nth_element(node->children, n);
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
+/* Whatever is missing or nonsense in a document: it is read, and a change succeeds or says why not. */
+static void read_and_change(xmlDoc *doc)
+{
+    g_autoptr(vmh_spec) spec = vmhi_domain_read(doc);
+    g_autoptr(vmh_spec) wanted = spec_of("cpu.count=2;cpu.cores=2;memory.size=1GiB;boot.order=x;disk.x.path=/x;"
+                                         "disk.sda.iops.read=1;nic.office.link=yes;nic.y.user=yes;metadata.k=v");
+    vmh_error *error = NULL;
+
+    ck_assert_uint_ne(vmhi_domain_generation(doc, doc), 0);
+    ck_assert(vmhi_domain_apply(doc, &qemu, wanted, &error) || error != NULL);
+    vmh_error_free(error);
+}
+
+START_TEST(a_document_may_lack_anything)
+{
+    static const char *const names[] = {"windows.xml", "xen-pv.xml", "esx.xml", "lxc.xml", "odd.xml"};
+
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autoptr(xmlDoc) whole = fixture(names[i]);
+
+        for (int n = 1;; n++) {
+            g_autoptr(xmlDoc) without = xmlCopyDoc(whole, 1);
+            g_autoptr(xmlDoc) nonsense = xmlCopyDoc(whole, 1);
+            int      again_n = n, there_n = n;
+            xmlNode *node = nth_element(without->children, &again_n);
+            xmlNode *other = nth_element(nonsense->children, &there_n);
+
+            if (!node)
+                break;
+            vmhi_xml_remove(node);
+            read_and_change(without);
+            for (xmlAttr *attribute = other->properties; attribute; attribute = attribute->next)
+                xmlNodeSetContent((xmlNode *)attribute, BAD_CAST "-18446744073709551616");
+            read_and_change(nonsense);
+        }
+    }
+}
+END_TEST
+
 START_TEST(hostile_text_is_only_text)
 {
     static const char *const texts[] = {"]]>",
@@ -803,7 +858,7 @@ UNIT_RUN("domain", every_property_has_a_row_and_a_sample, each_property_alone_is
          all_properties_together_are_written_valid_and_read_back, virt_xml_validate_agrees,
          a_description_makes_the_same_vm, applying_a_description_changes_nothing, what_is_not_modelled_is_kept,
          a_windows_desktop_is_read, other_hypervisors_are_read, odd_documents_are_read_and_survive_a_change,
-         hostile_text_is_only_text, names_are_kept_where_aliases_are_and_where_not,
+         a_document_may_lack_anything, hostile_text_is_only_text, names_are_kept_where_aliases_are_and_where_not,
          one_name_for_devices_of_several_classes, an_alias_alone_tells_the_device,
          targets_are_chosen_and_the_first_to_boot_comes_first, a_name_survives_another_bus, many_disks,
          a_device_is_removed_and_its_name_forgotten, what_cannot_be_is_refused_with_its_property,
