@@ -535,11 +535,11 @@ static xmlNode *nth_element(xmlNode *node, int *n)
 /* Whatever is missing or nonsense in a document: it is read, and a change succeeds or says why not. */
 static void read_and_change(xmlDoc *doc)
 {
-    g_autoptr(vmh_spec) spec = vmhi_domain_read(doc);
     g_autoptr(vmh_spec) wanted = spec_of("cpu.count=2;cpu.cores=2;memory.size=1GiB;boot.order=x;disk.x.path=/x;"
                                          "disk.sda.iops.read=1;nic.office.link=yes;nic.y.user=yes;metadata.k=v");
     vmh_error *error = NULL;
 
+    vmh_spec_unref(vmhi_domain_read(doc));
     ck_assert_uint_ne(vmhi_domain_generation(doc, doc), 0);
     ck_assert(vmhi_domain_apply(doc, &qemu, wanted, &error) || error != NULL);
     vmh_error_free(error);
