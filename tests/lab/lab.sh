@@ -13,6 +13,9 @@ lab_user=vmhost-lab
 lab_user_id=64777
 # shellcheck disable=SC2034
 lab_user_runtime=/run/user/$lab_user_id
+# The host whose QEMU is older, when the lab has that.
+# shellcheck disable=SC2034
+lab_old_host=o
 
 die()
 {
