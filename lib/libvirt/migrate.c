@@ -3,6 +3,7 @@
 #include "libvirt/domain.h"
 #include "libvirt/move.h"
 #include "libvirt/pulse.h"
+#include "libvirt/xml.h"
 #include "libvirt/xpath.h"
 #include <string.h>
 
@@ -95,7 +96,44 @@ static gboolean check_free(const journey *j, vmh_error **error)
     return !taken;
 }
 
-/* Has the destination this machine type? Its own words are the reason; who cannot be asked is not asked. */
+/* The destination's newest machine of this one's kind, which the name of the kind stands for; NULL: none. */
+static char *machine_there(const journey *j, const char *arch, const char *machine)
+{
+    g_autofree char *xml = virConnectGetCapabilities(j->to);
+    g_autoptr(xmlDoc) doc = xml ? vmhi_xpath_read(xml) : NULL;
+    g_autoptr(GPtrArray) names = doc ? vmhi_xpath_nodes(doc, "/capabilities/guest/arch/machine[@canonical]") : NULL;
+    const char *version = strrchr(machine, '-');
+
+    for (guint i = 0; version && names && i < names->len; i++) {
+        xmlNode         *name = names->pdata[i];
+        g_autofree char *there = vmhi_xml_get(name, "@canonical");
+        g_autofree char *arch_there = vmhi_xml_get(name->parent, "@name");
+        if (g_strcmp0(arch_there, arch) == 0 && strncmp(there, machine, version - machine + 1) == 0)
+            return g_steal_pointer(&there);
+    }
+    return NULL;
+}
+
+/* The destination's own words are the reason; what it could not answer for another cause is not about the machine. */
+static void refuse_machine(const journey *j, const char *type, const char *arch, const char *machine,
+                           const virError *last, vmh_error **error)
+{
+    int32_t          code = vmhi_libvirt_code(last);
+    int              native = last->code;
+    g_autofree char *reason = g_strdup(last->message);
+    g_autofree char *instead = NULL;
+
+    if (code != VMH_ERR_VALUE && code != VMH_ERR_UNSUPPORTED) {
+        vmhi_libvirt_error(error, NULL, "asking the destination whether it has the VM's machine");
+        return;
+    }
+    instead = machine_there(j, arch, machine);
+    vmhi_error_set_native(error, VMH_ERR_UNSUPPORTED, VMHI_LIBVIRT, native, "machine",
+                          "the destination cannot run a VM of type %s with machine %s on %s: %s%s%s", type, machine,
+                          arch, reason, instead ? "; the newest of that kind there is " : "", instead ? instead : "");
+}
+
+/* Has the destination this machine type? Who cannot be asked is not asked. */
 static gboolean check_machine(const journey *j, vmh_error **error)
 {
     g_autofree char *xml = virDomainGetXMLDesc(j->domain, 0);
@@ -103,14 +141,16 @@ static gboolean check_machine(const journey *j, vmh_error **error)
     g_autofree char *type = doc ? vmhi_xpath_text(doc, "/domain/@type") : NULL;
     g_autofree char *arch = doc ? vmhi_xpath_text(doc, "/domain/os/type/@arch") : NULL;
     g_autofree char *machine = doc ? vmhi_xpath_text(doc, "/domain/os/type/@machine") : NULL;
-    g_autofree char *there = virConnectGetDomainCapabilities(j->to, NULL, arch, machine, type, 0);
-    const virError  *last = there ? NULL : virGetLastError();
+    g_autofree char *there = NULL;
+    const virError  *last;
 
-    if (there || !last || last->code == VIR_ERR_NO_SUPPORT)
+    if (!type || !arch || !machine)
         return TRUE;
-    vmhi_error_set_native(error, VMH_ERR_UNSUPPORTED, VMHI_LIBVIRT, last->code, "machine",
-                          "the destination cannot run a VM of type %s with machine %s on %s: %s", type ? type : "?",
-                          machine ? machine : "?", arch ? arch : "?", last->message);
+    there = virConnectGetDomainCapabilities(j->to, NULL, arch, machine, type, 0);
+    last = there ? NULL : virGetLastError();
+    if (!last || last->code == VIR_ERR_NO_SUPPORT)
+        return TRUE;
+    refuse_machine(j, type, arch, machine, last, error);
     return FALSE;
 }
 
