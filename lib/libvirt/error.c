@@ -101,6 +101,8 @@ int32_t vmhi_libvirt_code(const virError *error)
         return VMH_ERR_UNREACHABLE;
     if (error->code == VIR_ERR_OPERATION_FAILED && says(error, "already exists"))
         return VMH_ERR_EXISTS;
+    if (error->code == VIR_ERR_OPERATION_FAILED && says(error, "guest CPU doesn't match specification"))
+        return VMH_ERR_UNSUPPORTED;
     if (error->code == VIR_ERR_INVALID_ARG && says(error, "unsupported flags"))
         return VMH_ERR_UNSUPPORTED;
     for (gsize i = 0; i < G_N_ELEMENTS(codes); i++)

@@ -86,7 +86,7 @@ static void set_error(const vmhi_move *move, vmh_error **error)
                               strstr(last->message, "cache") ? "set disk.<id>.cache of all disks to none"
                                                              : "put the disks where both hosts see them");
     else
-        vmhi_libvirt_error(error, NULL, "migrating");
+        vmhi_libvirt_error(error, last && last->domain == VIR_FROM_CPU ? "cpu.model" : NULL, "migrating");
 }
 
 /* libvirt's call, which returns when the migration has ended. */

@@ -24,6 +24,8 @@ START_TEST(a_code_says_what_a_program_can_do_about_it)
         {VIR_ERR_DOM_EXIST, VIR_FROM_QEMU, 0, NULL, VMH_ERR_EXISTS},
         {VIR_ERR_OPERATION_FAILED, VIR_FROM_DOMAIN, 0, "domain 'a' already exists with uuid b", VMH_ERR_EXISTS},
         {VIR_ERR_OPERATION_FAILED, VIR_FROM_QEMU, 0, "it broke", VMH_ERR_HYPERVISOR},
+        {VIR_ERR_OPERATION_FAILED, VIR_FROM_CPU, 0, "guest CPU doesn't match specification: missing features: avx",
+         VMH_ERR_UNSUPPORTED},
         {VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU, 0, NULL, VMH_ERR_STATE},
         {VIR_ERR_OPERATION_TIMEOUT, VIR_FROM_QEMU, 0, NULL, VMH_ERR_BUSY},
         {VIR_ERR_OPERATION_ABORTED, VIR_FROM_QEMU, 0, NULL, VMH_ERR_CANCELLED},
