@@ -7,6 +7,7 @@
 
 #define RETRY_FIRST_MS 250
 #define RETRY_MOST_MS 30000
+#define SETTLE_US 10000
 
 static const vmhi_sink sink;
 
@@ -190,14 +191,64 @@ static gboolean retry_due(void *data)
 
 /* --- what a driver tells --- */
 
+/* The next VM to look at, or NULL when there is none left and the thread ends. */
+static char *next_doubt(vmhi_link *link)
+{
+    GHashTableIter iter;
+    void          *uuid = NULL;
+
+    g_mutex_lock(&link->lock);
+    g_hash_table_iter_init(&iter, link->doubts);
+    if (!link->closed && g_hash_table_iter_next(&iter, &uuid, NULL))
+        g_hash_table_iter_steal(&iter);
+    else
+        g_clear_pointer(&link->doubts, g_hash_table_unref);
+    g_mutex_unlock(&link->lock);
+    return uuid;
+}
+
+/* After a moment, in which more events of the same VM may come that one look answers. */
+static void settle_doubts(void *data)
+{
+    vmhi_link *link = data;
+    char      *uuid;
+
+    g_usleep(SETTLE_US);
+    while ((uuid = next_doubt(link))) {
+        vmhi_link_look(link, uuid);
+        g_free(uuid);
+    }
+    vmhi_link_unref(link);
+}
+
+static void doubt(vmhi_link *link, const char *uuid)
+{
+    gboolean first;
+
+    g_mutex_lock(&link->lock);
+    first = !link->doubts;
+    if (first)
+        link->doubts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_hash_table_add(link->doubts, g_strdup(uuid));
+    g_mutex_unlock(&link->lock);
+    if (first)
+        vmhi_thread_run(settle_doubts, vmhi_link_ref(link));
+}
+
 static void vm_seen(void *data, const vmhi_vm_info *info)
 {
-    vmhi_inventory_seen(((vmhi_link *)data)->inventory, info);
+    vmhi_link *link = data;
+
+    if (!vmhi_inventory_seen(link->inventory, info))
+        doubt(link, info->uuid);
 }
 
 static void vm_gone(void *data, const char *uuid)
 {
-    vmhi_inventory_gone(((vmhi_link *)data)->inventory, uuid);
+    vmhi_link *link = data;
+
+    if (!vmhi_inventory_gone(link->inventory, uuid))
+        doubt(link, uuid);
 }
 
 static void vm_changed(void *data, const char *uuid, const char *what)

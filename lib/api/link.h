@@ -24,6 +24,7 @@ typedef struct {
     guint              losses;   /* how many times it broke */
     guint              attempts; /* to re-make it, since it broke last */
     gboolean           listing;  /* a list that a driver asked for is due */
+    GHashTable        *doubts;   /* UUIDs of VMs to look at; NULL: none, and no thread that looks */
     GSource           *retry;
 } vmhi_link;
 

@@ -5,9 +5,13 @@
 
 #include <string.h>
 
+/* An event that is later than this after its cause would be odd. */
+#define LATE_US (2 * G_USEC_PER_SEC)
+
 struct vmhi_inventory {
     GMutex      lock;
     GHashTable *records; /* UUID -> record */
+    GHashTable *missed;  /* UUID -> when a look did not find it, in microseconds; those of late only */
     GPtrArray  *queues;  /* borrowed */
     gboolean    listing;
     GCond       listed;
@@ -51,6 +55,7 @@ vmhi_inventory *vmhi_inventory_new(void)
     g_mutex_init(&inventory->lock);
     g_cond_init(&inventory->listed);
     inventory->records = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)vmhi_record_unref);
+    inventory->missed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     inventory->queues = g_ptr_array_new();
     return inventory;
 }
@@ -58,6 +63,7 @@ vmhi_inventory *vmhi_inventory_new(void)
 void vmhi_inventory_free(vmhi_inventory *inventory)
 {
     g_hash_table_unref(inventory->records);
+    g_hash_table_unref(inventory->missed);
     g_ptr_array_unref(inventory->queues);
     g_clear_pointer(&inventory->unlisted, g_hash_table_unref);
     g_clear_pointer(&inventory->heard, g_hash_table_unref);
@@ -106,7 +112,7 @@ static void tell_vm_locked(vmhi_inventory *inventory, int32_t type, vmhi_record 
 
 /* --- what is heard --- */
 
-static void set_locked(vmhi_inventory *inventory, const vmhi_vm_info *info)
+static vmhi_record *set_locked(vmhi_inventory *inventory, const vmhi_vm_info *info)
 {
     vmhi_record *record = g_hash_table_lookup(inventory->records, info->uuid);
 
@@ -130,6 +136,7 @@ static void set_locked(vmhi_inventory *inventory, const vmhi_vm_info *info)
             tell_vm_locked(inventory, VMH_EVENT_VM_STATE, record, info->reason);
     }
     g_atomic_int_inc(&record->serial);
+    return record;
 }
 
 static void remove_locked(vmhi_inventory *inventory, const char *uuid)
@@ -153,20 +160,62 @@ static void heard_locked(vmhi_inventory *inventory, const char *uuid)
     g_hash_table_remove(inventory->unlisted, uuid);
 }
 
-void vmhi_inventory_seen(vmhi_inventory *inventory, const vmhi_vm_info *info)
+static gboolean is_of_late(gint64 time)
 {
-    g_mutex_lock(&inventory->lock);
-    heard_locked(inventory, info->uuid);
-    set_locked(inventory, info);
-    g_mutex_unlock(&inventory->lock);
+    return time && g_get_monotonic_time() - time < LATE_US;
 }
 
-void vmhi_inventory_gone(vmhi_inventory *inventory, const char *uuid)
+/* A verb is done, its VM was looked at, and now comes the event of what was before it: that must not count. */
+static gboolean is_doubtful_locked(vmhi_inventory *inventory, const char *uuid, int32_t state)
 {
-    g_mutex_lock(&inventory->lock);
-    heard_locked(inventory, uuid);
+    const vmhi_record *record = g_hash_table_lookup(inventory->records, uuid);
+    const gint64      *missed = g_hash_table_lookup(inventory->missed, uuid);
+
+    if (record)
+        return g_atomic_int_get(&record->state) != state && is_of_late(record->asked);
+    return state != VMH_VM_GONE && missed && is_of_late(*missed);
+}
+
+static gboolean is_long_ago(G_GNUC_UNUSED void *uuid, void *time, G_GNUC_UNUSED void *data)
+{
+    return !is_of_late(*(gint64 *)time);
+}
+
+static void missed_locked(vmhi_inventory *inventory, const char *uuid)
+{
+    gint64 now = g_get_monotonic_time();
+
+    g_hash_table_foreach_remove(inventory->missed, is_long_ago, NULL);
+    g_hash_table_insert(inventory->missed, g_strdup(uuid), g_memdup2(&now, sizeof now));
     remove_locked(inventory, uuid);
+}
+
+gboolean vmhi_inventory_seen(vmhi_inventory *inventory, const vmhi_vm_info *info)
+{
+    gboolean counts;
+
+    g_mutex_lock(&inventory->lock);
+    counts = !is_doubtful_locked(inventory, info->uuid, info->state);
+    if (counts) {
+        heard_locked(inventory, info->uuid);
+        set_locked(inventory, info);
+    }
     g_mutex_unlock(&inventory->lock);
+    return counts;
+}
+
+gboolean vmhi_inventory_gone(vmhi_inventory *inventory, const char *uuid)
+{
+    gboolean counts;
+
+    g_mutex_lock(&inventory->lock);
+    counts = !is_doubtful_locked(inventory, uuid, VMH_VM_GONE);
+    if (counts) {
+        heard_locked(inventory, uuid);
+        remove_locked(inventory, uuid);
+    }
+    g_mutex_unlock(&inventory->lock);
+    return counts;
 }
 
 void vmhi_inventory_changed(vmhi_inventory *inventory, const char *uuid, const char *what)
@@ -203,9 +252,9 @@ gboolean vmhi_inventory_looked(vmhi_inventory *inventory, const char *uuid, cons
     if (newest) {
         heard_locked(inventory, uuid);
         if (info)
-            set_locked(inventory, info);
+            set_locked(inventory, info)->asked = g_get_monotonic_time();
         else
-            remove_locked(inventory, uuid);
+            missed_locked(inventory, uuid);
     }
     g_mutex_unlock(&inventory->lock);
     return newest;

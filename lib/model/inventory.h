@@ -15,6 +15,7 @@ typedef struct {
     gboolean        persistent;
     gint            state;  /* VMH_VM_… */
     gint            serial; /* grows with everything that is heard of it */
+    gint64          asked;  /* when its state was last asked for, in microseconds; the lock's */
     vmhi_lane       lane;
 } vmhi_record;
 
@@ -27,10 +28,13 @@ typedef struct vmhi_queue     vmhi_queue;
 vmhi_inventory *vmhi_inventory_new(void);
 void            vmhi_inventory_free(vmhi_inventory *inventory);
 
-/* What events tell. */
-void vmhi_inventory_seen(vmhi_inventory *inventory, const vmhi_vm_info *info);
-void vmhi_inventory_gone(vmhi_inventory *inventory, const char *uuid);
-void vmhi_inventory_changed(vmhi_inventory *inventory, const char *uuid, const char *what);
+/*
+ * What events tell. FALSE: it contradicts what a look told a moment ago, so it may be an old event on its way; it
+ * does not count, and another look is due.
+ */
+gboolean vmhi_inventory_seen(vmhi_inventory *inventory, const vmhi_vm_info *info);
+gboolean vmhi_inventory_gone(vmhi_inventory *inventory, const char *uuid);
+void     vmhi_inventory_changed(vmhi_inventory *inventory, const char *uuid, const char *what);
 
 /*
  * A look at one VM that took its time: it counts only when nothing was heard of the VM since `serial` was read.

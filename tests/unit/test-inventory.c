@@ -162,6 +162,36 @@ START_TEST(a_look_that_took_too_long_does_not_count)
 }
 END_TEST
 
+START_TEST(an_old_event_after_a_look_does_not_count)
+{
+    vmhi_vm_info running = info(ONE, "one", VMH_VM_RUNNING);
+    vmhi_vm_info stopped = info(ONE, "one", VMH_VM_STOPPED);
+
+    setup();
+    see(ONE, "one", VMH_VM_RUNNING);
+    subscribe(VMHI_TOPIC_VM, 100);
+    expect(VMH_EVENT_VM_ADDED);
+    expect(VMH_EVENT_SYNCED);
+    ck_assert(vmhi_inventory_looked(inventory, ONE, &stopped, vmhi_inventory_serial(inventory, ONE)));
+    ck_assert(vmhi_inventory_looked(inventory, ONE, &running, vmhi_inventory_serial(inventory, ONE)));
+    expect(VMH_EVENT_VM_STATE);
+    expect(VMH_EVENT_VM_STATE);
+    ck_assert(!vmhi_inventory_seen(inventory, &stopped));
+    ck_assert(!vmhi_inventory_gone(inventory, ONE));
+    ck_assert(vmhi_inventory_seen(inventory, &running));
+    ck_assert_int_eq(state_of(ONE), VMH_VM_RUNNING);
+    expect(0);
+    ck_assert(vmhi_inventory_looked(inventory, ONE, NULL, vmhi_inventory_serial(inventory, ONE)));
+    expect(VMH_EVENT_VM_REMOVED);
+    ck_assert(!vmhi_inventory_seen(inventory, &running));
+    ck_assert(vmhi_inventory_gone(inventory, ONE));
+    expect(0);
+    ck_assert(vmhi_inventory_looked(inventory, ONE, &running, vmhi_inventory_serial(inventory, ONE)));
+    expect(VMH_EVENT_VM_ADDED);
+    teardown();
+}
+END_TEST
+
 START_TEST(too_many_events_become_a_new_snapshot)
 {
     setup();
@@ -274,6 +304,6 @@ END_TEST
 
 UNIT_RUN("inventory", a_queue_begins_with_what_there_is, the_same_news_twice_is_one_event,
          an_event_during_a_list_is_the_newer_word, what_a_list_leaves_out_is_gone_unless_the_list_broke,
-         a_look_that_took_too_long_does_not_count, too_many_events_become_a_new_snapshot,
-         progress_of_a_job_is_kept_once, names_and_uuids_are_found,
+         a_look_that_took_too_long_does_not_count, an_old_event_after_a_look_does_not_count,
+         too_many_events_become_a_new_snapshot, progress_of_a_job_is_kept_once, names_and_uuids_are_found,
          following_the_events_of_many_threads_gives_the_inventory)
