@@ -93,8 +93,9 @@ typedef struct {
     /* Flags are VMH_CREATE_…; returns the UUID, or the empty string when only validating. */
     char *(*create)(vmhi_driver_host *host, const vmh_spec *spec, uint64_t flags, vmhi_task *task, vmh_error **error);
     vmh_spec *(*describe_vm)(vmhi_driver_host *host, const char *uuid, uint64_t flags, vmh_error **error);
+    /* visit: given the VM as it is now, where success leaves no doubt of it; else the caller looks. */
     gboolean (*act)(vmhi_driver_host *host, const char *uuid, vmhi_verb verb, uint64_t flags, vmhi_task *task,
-                    vmh_error **error);
+                    vmhi_visit visit, void *data, vmh_error **error);
     gboolean (*update)(vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, uint64_t flags,
                        uint64_t generation, vmhi_verdicts *verdicts, vmhi_task *task, vmh_error **error);
     int (*console)(vmhi_driver_host *host, const char *uuid, const char *name, uint64_t flags, vmh_error **error);

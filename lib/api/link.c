@@ -111,6 +111,16 @@ void vmhi_link_look(vmhi_link *link, const char *uuid)
     }
 }
 
+void vmhi_link_act(vmhi_link *link, const char *uuid, vmhi_verb verb, uint64_t flags, vmhi_task *task,
+                   vmh_error **error)
+{
+    look at = {.link = link, .uuid = uuid, .serial = vmhi_inventory_serial(link->inventory, uuid)};
+
+    link->driver->act(link->remote, uuid, verb, flags, task, looked, &at, error);
+    if (!at.newest)
+        vmhi_link_look(link, uuid);
+}
+
 /* --- losing and re-making --- */
 
 static void publish(vmhi_link *link, int32_t type, const char *reason)

@@ -42,5 +42,9 @@ guint    vmhi_link_option_ms(const vmhi_link *link, const char *option);
 /* Lists all VMs into the inventory. */
 gboolean vmhi_link_list(vmhi_link *link, vmh_error **error);
 
+/* Does a verb of one VM, and sees to it that the inventory knows what it led to. */
+void vmhi_link_act(vmhi_link *link, const char *uuid, vmhi_verb verb, uint64_t flags, vmhi_task *task,
+                   vmh_error **error);
+
 /* After a verb: what is the VM now? Events may have said so already; errors are of no interest. */
 void vmhi_link_look(vmhi_link *link, const char *uuid);

@@ -88,10 +88,7 @@ vmh_spec *vmh_vm_describe(vmh_vm *vm, uint64_t flags, vmh_error **error)
 
 static void *run_act(vmhi_call *call, vmh_job *job, vmh_error **error)
 {
-    vmhi_link *link = call->host->link;
-
-    link->driver->act(link->remote, call->vm->record->uuid, call->verb, call->flags, vmhi_job_task(job), error);
-    vmhi_link_look(link, call->vm->record->uuid);
+    vmhi_link_act(call->host->link, call->vm->record->uuid, call->verb, call->flags, vmhi_job_task(job), error);
     return NULL;
 }
 

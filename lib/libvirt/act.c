@@ -97,22 +97,32 @@ static int delete_vm(virDomainPtr domain, uint64_t flags)
 #define RUNS (BIT(VMH_VM_RUNNING) | BIT(VMH_VM_STOPPING))
 #define STANDS (BIT(VMH_VM_PAUSED) | BIT(VMH_VM_SUSPENDED))
 
-/* `needs` and `from` say in which states the verb makes sense; in `goal`, it has nothing left to do. */
+/*
+ * `needs` and `from` say in which states the verb makes sense; in `goal`, it has nothing left to do. `state` and
+ * `detail` are what it leads to, in libvirt's numbers, where that is sure.
+ */
 static const struct {
     const char *doing;
     const char *needs;
     unsigned    from;
     int32_t     goal;
     verb_call   call;
+    int         state;
+    int         detail;
 } verbs[] = {
-    [VMHI_START] = {"starting", "a stopped VM", BIT(VMH_VM_STOPPED) | BIT(VMH_VM_CRASHED), 0, start},
-    [VMHI_PAUSE] = {"pausing", "a running VM", RUNS, VMH_VM_PAUSED, pause_vm},
-    [VMHI_RESUME] = {"resuming", "a paused VM", STANDS, VMH_VM_RUNNING, resume},
-    [VMHI_SHUTDOWN] = {"shutting down", "a running VM", RUNS | STANDS, 0, shut_down},
-    [VMHI_REBOOT] = {"rebooting", "a running VM", RUNS | STANDS, 0, reboot},
-    [VMHI_RESET] = {"resetting", "a running VM", RUNS | STANDS | BIT(VMH_VM_CRASHED), 0, reset},
-    [VMHI_STOP] = {"stopping", "a running VM", RUNS | STANDS | BIT(VMH_VM_CRASHED), 0, stop},
-    [VMHI_DELETE] = {"deleting", "a stopped VM, or the flag VMH_DELETE_FORCE", BIT(VMH_VM_STOPPED), 0, delete_vm},
+    [VMHI_START] = {"starting", "a stopped VM", BIT(VMH_VM_STOPPED) | BIT(VMH_VM_CRASHED), 0, start,
+                    VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_BOOTED},
+    [VMHI_PAUSE] = {"pausing", "a running VM", RUNS, VMH_VM_PAUSED, pause_vm, VIR_DOMAIN_PAUSED,
+                    VIR_DOMAIN_PAUSED_USER},
+    [VMHI_RESUME] = {"resuming", "a paused VM", STANDS, VMH_VM_RUNNING, resume, VIR_DOMAIN_RUNNING,
+                     VIR_DOMAIN_RUNNING_UNPAUSED},
+    [VMHI_SHUTDOWN] = {"shutting down", "a running VM", RUNS | STANDS, 0, shut_down, 0, 0},
+    [VMHI_REBOOT] = {"rebooting", "a running VM", RUNS | STANDS, 0, reboot, 0, 0},
+    [VMHI_RESET] = {"resetting", "a running VM", RUNS | STANDS | BIT(VMH_VM_CRASHED), 0, reset, 0, 0},
+    [VMHI_STOP] = {"stopping", "a running VM", RUNS | STANDS | BIT(VMH_VM_CRASHED), 0, stop, VIR_DOMAIN_SHUTOFF,
+                   VIR_DOMAIN_SHUTOFF_DESTROYED},
+    [VMHI_DELETE] = {"deleting", "a stopped VM, or the flag VMH_DELETE_FORCE", BIT(VMH_VM_STOPPED), 0, delete_vm, 0,
+                     0},
 };
 
 /* Can the VM's state be what was wrong? Not when it is gone, the host, or somebody in the way. */
@@ -148,23 +158,40 @@ static gboolean explain(virDomainPtr domain, const char *name, vmhi_verb verb, v
     return FALSE;
 }
 
+/* Spares the caller a look, which on a host far away is a call of its own. A transient VM goes when it stops. */
+static void tell(vmhi_driver_host *host, virDomainPtr domain, vmhi_vm_info *info, vmhi_verb verb, uint64_t flags,
+                 vmhi_visit visit, void *data)
+{
+    if (verbs[verb].state == VIR_DOMAIN_NOSTATE)
+        return;
+    info->persistent = vmhi_libvirt_is_persistent(host, info->uuid, domain);
+    if (verb == VMHI_STOP && !info->persistent)
+        return;
+    if (verb == VMHI_START && (flags & VMH_START_PAUSED))
+        info->state = vmhi_libvirt_state(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_USER, &info->reason);
+    else
+        info->state = vmhi_libvirt_state(verbs[verb].state, verbs[verb].detail, &info->reason);
+    visit(data, info);
+}
+
 gboolean vmhi_libvirt_act(vmhi_driver_host *host, const char *uuid, vmhi_verb verb, uint64_t flags, vmhi_task *task,
-                          vmh_error **error)
+                          vmhi_visit visit, void *data, vmh_error **error)
 {
     g_autoptr(virDomain) domain = vmhi_libvirt_domain(host, uuid, error);
-
-    const char *name;
+    vmhi_vm_info info = {.uuid = uuid};
 
     (void)task; /* These are over at once, or cannot be stopped half-way. */
     if (!domain)
         return FALSE;
-    name = virDomainGetName(domain); /* Asked for later, it would reset the error. */
-    if (verbs[verb].call(domain, flags) == 0)
+    info.name = virDomainGetName(domain); /* Asked for later, it would reset the error. */
+    if (verbs[verb].call(domain, flags) == 0) {
+        tell(host, domain, &info, verb, flags, visit, data);
         return TRUE;
+    }
     if (verb == VMHI_START && (flags & VMH_START_PAUSED) && virGetLastErrorCode() == VIR_ERR_INVALID_ARG) {
         vmhi_error_set_native(error, VMH_ERR_UNSUPPORTED, VMHI_LIBVIRT, VIR_ERR_INVALID_ARG, NULL,
-                              "starting VM \"%s\": this host starts no VM paused", name);
+                              "starting VM \"%s\": this host starts no VM paused", info.name);
         return FALSE;
     }
-    return explain(domain, name, verb, error);
+    return explain(domain, info.name, verb, error);
 }

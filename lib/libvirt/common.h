@@ -98,6 +98,10 @@ void     vmhi_libvirt_platform_clear(vmhi_platform *platform);
 /* Registers for the events of a new connection; their callbacks carry `number` (voice.h). */
 gboolean vmhi_libvirt_events_start(virConnectPtr connection, GArray *callbacks, gpointer number, vmh_error **error);
 
+/* --- list.c --- */
+/* Whether it stays when it stops: known from events and lists, or asked for. */
+gboolean vmhi_libvirt_is_persistent(vmhi_driver_host *host, const char *uuid, virDomainPtr domain);
+
 /* --- state.c --- */
 /* libvirt's state and reason in our words; *reason is constant, and may be NULL. */
 int32_t vmhi_libvirt_state(int state, int detail, const char **reason);
@@ -113,7 +117,7 @@ vmh_spec *vmhi_libvirt_describe(vmhi_driver_host *, vmh_error **); /* node.c */
 gboolean  vmhi_libvirt_supports(vmhi_driver_host *, const char *name, char **reason);                 /* supports.c */
 char *vmhi_libvirt_create(vmhi_driver_host *, const vmh_spec *, uint64_t, vmhi_task *, vmh_error **); /* create.c */
 vmh_spec *vmhi_libvirt_describe_vm(vmhi_driver_host *, const char *, uint64_t, vmh_error **);         /* create.c */
-gboolean  vmhi_libvirt_act(vmhi_driver_host *, const char *, vmhi_verb, uint64_t, vmhi_task *,
+gboolean  vmhi_libvirt_act(vmhi_driver_host *, const char *, vmhi_verb, uint64_t, vmhi_task *, vmhi_visit, void *,
                            vmh_error **); /* act.c */
 gboolean  vmhi_libvirt_update(vmhi_driver_host *, const char *, const vmh_spec *, uint64_t, uint64_t, vmhi_verdicts *,
                               vmhi_task *, vmh_error **);                                              /* update.c */

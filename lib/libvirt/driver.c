@@ -33,9 +33,9 @@ COUNTED(char *, create,
 COUNTED(vmh_spec *, describe_vm, (vmhi_driver_host * host, const char *uuid, uint64_t flags, vmh_error **error),
         (host, uuid, flags, error))
 COUNTED(gboolean, act,
-        (vmhi_driver_host * host, const char *uuid, vmhi_verb verb, uint64_t flags, vmhi_task *task,
-         vmh_error **error),
-        (host, uuid, verb, flags, task, error))
+        (vmhi_driver_host * host, const char *uuid, vmhi_verb verb, uint64_t flags, vmhi_task *task, vmhi_visit visit,
+         void *data, vmh_error **error),
+        (host, uuid, verb, flags, task, visit, data, error))
 COUNTED(gboolean, update,
         (vmhi_driver_host * host, const char *uuid, const vmh_spec *spec, uint64_t flags, uint64_t generation,
          vmhi_verdicts *verdicts, vmhi_task *task, vmh_error **error),

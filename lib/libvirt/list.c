@@ -110,8 +110,7 @@ gboolean vmhi_libvirt_list(vmhi_driver_host *host, vmhi_visit visit, void *data,
     return TRUE;
 }
 
-/* Whether it stays when it stops: known from events and lists, or asked for. */
-static gboolean is_persistent(vmhi_driver_host *host, const char *uuid, virDomainPtr domain)
+gboolean vmhi_libvirt_is_persistent(vmhi_driver_host *host, const char *uuid, virDomainPtr domain)
 {
     const vmhi_known *vm;
     int               persistent = -1;
@@ -141,7 +140,7 @@ gboolean vmhi_libvirt_look(vmhi_driver_host *host, const char *uuid, vmhi_visit 
     }
     info.name = virDomainGetName(domain);
     info.state = vmhi_libvirt_state(state, detail, &info.reason);
-    info.persistent = is_persistent(host, uuid, domain);
+    info.persistent = vmhi_libvirt_is_persistent(host, uuid, domain);
     visit(data, &info);
     return TRUE;
 }
