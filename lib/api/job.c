@@ -24,12 +24,14 @@ static gboolean wait_ended(vmh_job *job, int64_t timeout_ms)
     gboolean ended;
 
     g_mutex_lock(&job->lock);
+    job->waiters++;
     while (!job->ended && timeout_ms != 0) {
         if (timeout_ms < 0)
             g_cond_wait(&job->changed, &job->lock);
         else if (!g_cond_wait_until(&job->changed, &job->lock, until))
             break;
     }
+    job->waiters--;
     ended = job->ended;
     g_mutex_unlock(&job->lock);
     return ended;

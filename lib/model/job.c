@@ -90,7 +90,8 @@ gboolean vmhi_job_end(vmh_job *job, void *result, vmh_error *error)
     tell(job, VMH_EVENT_JOB_DONE); /* before anybody who waits: what it says is in the queues by then */
     g_mutex_lock(&job->lock);
     job->ended = TRUE;
-    g_cond_broadcast(&job->changed);
+    if (job->waiters) /* GLib asks the kernel even when there are none */
+        g_cond_broadcast(&job->changed);
     g_mutex_unlock(&job->lock);
     return TRUE;
 }

@@ -43,6 +43,7 @@ struct vmh_job {
     vmhi_job_spec   spec;
     GMutex          lock; /* guards what follows */
     GCond           changed;
+    guint           waiters;
     gboolean        started;
     gboolean        ending; /* nothing of it changes any more */
     gboolean        ended;  /* and everybody was told */
