@@ -6,7 +6,7 @@
  */
 #include "bench.h"
 
-enum { BATCH = 200, RUNS = 201 };
+enum { BATCH = 25, RUNS = 1001 };
 
 typedef struct {
     vmh_host     *host;
