@@ -6,12 +6,23 @@
 #include "libvirt/common.h"
 #include "model/thread.h"
 
+#include <glib-unix.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+/*
+ * A timer of 0 is how libvirt says that an event waits, and it says so within the call that caused it. To wake the
+ * loop each time would cost that caller as much as a small call itself, so the loop is woken once for all of them.
+ */
+#define SOON_NS 1000000
+
 typedef struct {
     GSource                 source;
     int                     id;
     int                     fd;  /* of a handle */
     gpointer                tag; /* the fd within the source; NULL: not watched now */
     int                     interval;
+    gboolean                soon; /* due when the alarm comes */
     virEventHandleCallback  on_handle;
     virEventTimeoutCallback on_timer;
     void                   *data;
@@ -22,6 +33,8 @@ static GMainContext *context; /* NULL: the loop is the program's */
 static GMutex        lock;
 static GHashTable   *watches; /* id -> watch, with a reference */
 static int           last_id;
+static int           alarm_fd; /* a timerfd in the context; -1: there is none, and timers of 0 fire at once */
+static gboolean      alarm_set;
 
 static GIOCondition condition_of(int events)
 {
@@ -42,6 +55,53 @@ static void schedule(watch *w)
 {
     g_source_set_ready_time(&w->source, w->interval < 0 ? -1 : g_get_monotonic_time() + w->interval * INT64_C(1000));
 }
+
+/* --- the alarm --- */
+
+static void set_alarm(void)
+{
+    static const struct itimerspec once = {.it_value.tv_nsec = SOON_NS};
+
+    if (!alarm_set)
+        timerfd_settime(alarm_fd, 0, &once, NULL);
+    alarm_set = TRUE;
+}
+
+static gboolean on_alarm(int fd, G_GNUC_UNUSED GIOCondition condition, G_GNUC_UNUSED gpointer data)
+{
+    GHashTableIter iter;
+    gpointer       value;
+    uint64_t       expirations;
+
+    if (read(fd, &expirations, sizeof expirations) < 0)
+        return G_SOURCE_CONTINUE;
+    g_mutex_lock(&lock);
+    alarm_set = FALSE;
+    g_hash_table_iter_init(&iter, watches);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        watch *w = value;
+        if (w->soon)
+            schedule(w);
+        w->soon = FALSE;
+    }
+    g_mutex_unlock(&lock);
+    return G_SOURCE_CONTINUE;
+}
+
+static void add_alarm(void)
+{
+    GSource *source;
+
+    alarm_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (alarm_fd < 0)
+        return;
+    source = g_unix_fd_source_new(alarm_fd, G_IO_IN);
+    g_source_set_callback(source, G_SOURCE_FUNC(on_alarm), NULL, NULL);
+    g_source_attach(source, context);
+    g_source_unref(source);
+}
+
+/* --- what is watched --- */
 
 /* What was ready may have been put to rest since, by another thread. */
 static gboolean dispatch(GSource *source, G_GNUC_UNUSED GSourceFunc callback, G_GNUC_UNUSED gpointer data)
@@ -173,7 +233,11 @@ static void update_timer(int id, int interval)
     w = g_hash_table_lookup(watches, GINT_TO_POINTER(id));
     if (w) {
         w->interval = interval;
-        schedule(w);
+        w->soon = interval == 0 && alarm_fd >= 0 && !g_main_context_is_owner(context);
+        if (w->soon)
+            set_alarm();
+        else
+            schedule(w);
     }
     g_mutex_unlock(&lock);
 }
@@ -222,6 +286,7 @@ void vmhi_libvirt_loop_start(void)
     if (!registered_by_program()) {
         context = g_main_context_new();
         watches = g_hash_table_new(NULL, NULL);
+        add_alarm();
         virEventRegisterImpl(add_handle, update_handle, watch_remove, add_timer, update_timer, watch_remove);
         g_thread_unref(vmhi_thread_new("vmhost-libvirt", run, NULL));
     }
