@@ -89,7 +89,7 @@ stale_cgroups()
 	while read -r top; do
 		for group in "$top"/vmhost-lab-*; do
 			[[ -d $group && ! -e /proc/${group##*-} ]] || continue
-			find "$group" -name cgroup.procs -exec cat {} + | grep -q . || echo "$group"
+			[[ $(find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null | head -n 1) ]] || echo "$group"
 		done
 	done < <(cgroup_mounts)
 }
