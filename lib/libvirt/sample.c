@@ -207,27 +207,18 @@ static unsigned needed_groups(const vmhi_wanted *wanted)
 
 /*
  * NOWAIT leaves out what a VM's monitor would have to tell while another call talks to it; so a VM that hangs
- * holds one call and no more. When two such calls hang, groups that ask no monitor are all that is asked for.
+ * holds one call and no more. The caller sees to it that not too many of them are held.
  */
-static int call_bulk(vmhi_sampling_round *round, virDomainStatsRecordPtr **records)
+static int call_bulk(vmhi_sampling_round *round, unsigned groups, virDomainStatsRecordPtr **records)
 {
-    static const unsigned monitor = VIR_DOMAIN_STATS_VCPU | VIR_DOMAIN_STATS_BALLOON | VIR_DOMAIN_STATS_BLOCK;
-    unsigned              groups = needed_groups(vmhi_frame_wanted(round->frame));
-    unsigned              flags = round->way == VMHI_WAY_BULK_NOWAIT ? VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT : 0;
-    int                   slot = NONE;
-    int                   count;
+    unsigned flags = round->way == VMHI_WAY_BULK_NOWAIT ? VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT : 0;
+    int      count;
 
-    if (groups & monitor)
-        slot = vmhi_sampler_enter(round);
-    if (slot == NONE)
-        groups &= ~monitor;
     if (groups & ~round->proven)
         flags |= VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS;
     count = virConnectGetAllDomainStats(round->connection, groups, records, flags);
     if (count >= 0)
         round->proven |= groups;
-    if (slot != NONE)
-        vmhi_sampler_leave(round, slot);
     return count;
 }
 
@@ -235,7 +226,8 @@ static int call_bulk(vmhi_sampling_round *round, virDomainStatsRecordPtr **recor
 static gboolean sample_bulk(vmhi_sampling_round *round, gboolean *missing, vmh_error **error)
 {
     virDomainStatsRecordPtr *records = NULL;
-    int                      count = call_bulk(round, &records);
+    unsigned                 groups = needed_groups(vmhi_frame_wanted(round->frame));
+    int                      count = call_bulk(round, groups, &records);
 
     *missing = count < 0 && vmhi_sampler_call_missing();
     if (*missing)
@@ -249,18 +241,35 @@ static gboolean sample_bulk(vmhi_sampling_round *round, gboolean *missing, vmh_e
     return count >= 0;
 }
 
+/* The ways from the best on, until one is there; where bulk calls hang, single calls that ask no monitor. */
+static gboolean sample(vmhi_sampling_round *round, vmh_error **error)
+{
+    gboolean missing = TRUE;
+    gboolean done = FALSE;
+    int      slot;
+
+    if (round->way == VMHI_WAY_SINGLE)
+        return vmhi_sampler_single(round, error);
+    slot = vmhi_sampler_enter(round);
+    round->sparing = slot < 0;
+    if (round->sparing)
+        return vmhi_sampler_single(round, error);
+    while (missing && round->way != VMHI_WAY_SINGLE)
+        done = sample_bulk(round, &missing, error);
+    if (missing)
+        done = vmhi_sampler_single(round, error);
+    vmhi_sampler_leave(round, slot);
+    return done;
+}
+
 gboolean vmhi_libvirt_sample(vmhi_driver_host *host, vmh_frame *frame, vmh_error **error)
 {
     vmhi_sampling_round round;
-    gboolean            done = FALSE;
-    gboolean            missing = TRUE;
+    gboolean            done;
 
     if (!vmhi_sampler_begin(&round, host, frame, error))
         return FALSE;
-    while (missing && round.way != VMHI_WAY_SINGLE)
-        done = sample_bulk(&round, &missing, error);
-    if (missing)
-        done = vmhi_sampler_single(&round, error);
+    done = sample(&round, error);
     vmhi_sampler_end(&round);
     return done;
 }

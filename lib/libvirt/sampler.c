@@ -14,9 +14,9 @@ struct vmhi_sampler {
     unsigned      way;
     unsigned      proven;
     unsigned      lacks;
-    int64_t       monitored[SLOTS]; /* when calls that ask monitors were begun; 0: free */
-    GHashTable   *devices;          /* UUID -> known_devices */
-    GPtrArray    *roster;           /* of vmhi_member, for single calls; never changed, only replaced; or NULL */
+    int64_t       bulk_us[SLOTS]; /* when the bulk calls under way were begun; 0: free */
+    GHashTable   *devices;        /* UUID -> known_devices */
+    GPtrArray    *roster;         /* of vmhi_member, for single calls; never changed, only replaced; or NULL */
 };
 
 /* The devices of one run of a VM. */
@@ -242,14 +242,14 @@ int vmhi_sampler_enter(vmhi_sampling_round *round)
     int                            free_slot = -1;
 
     for (int i = 0; i < SLOTS; i++) {
-        if (!sampler->monitored[i])
+        if (!sampler->bulk_us[i])
             free_slot = i;
-        else if (now - sampler->monitored[i] > HANGING_MS * 1000)
+        else if (now - sampler->bulk_us[i] > HANGING_MS * 1000)
             hanging++;
     }
     if (hanging >= MAX_HANGING || free_slot < 0)
         return -1;
-    sampler->monitored[free_slot] = now;
+    sampler->bulk_us[free_slot] = now;
     return free_slot;
 }
 
@@ -257,7 +257,7 @@ void vmhi_sampler_leave(vmhi_sampling_round *round, int slot)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&round->sampler->lock);
 
-    round->sampler->monitored[slot] = 0;
+    round->sampler->bulk_us[slot] = 0;
 }
 
 static void add_names(GPtrArray *names, xmlDoc *doc, gboolean is_nic)

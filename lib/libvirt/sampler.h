@@ -33,6 +33,7 @@ typedef struct {
     unsigned          lacks;  /* vmhi_lacks */
     gboolean          by_disk;
     gboolean          by_nic;
+    gboolean          sparing; /* bulk calls hang already: single ones, and only what asks no monitor */
 } vmhi_sampling_round;
 
 gboolean vmhi_sampler_begin(vmhi_sampling_round *round, vmhi_driver_host *host, vmh_frame *frame, vmh_error **error);
@@ -44,7 +45,7 @@ gboolean vmhi_sampler_call_missing(void);
 /* Writes the UUID to a buffer of VIR_UUID_STRING_BUFLEN. */
 void vmhi_sampler_uuid(virDomainPtr domain, char *uuid);
 
-/* May another call ask the VMs' monitors? A slot to leave again, or -1: two of them hang already. */
+/* May another bulk call begin? A slot to leave again, or -1: two of them hang already. */
 int  vmhi_sampler_enter(vmhi_sampling_round *round);
 void vmhi_sampler_leave(vmhi_sampling_round *round, int slot);
 

@@ -33,6 +33,8 @@ static void find_needs(needs *n, vmhi_sampling_round *round)
     n->block = vmhi_wanted_any(wanted, VMHI_METRIC_BLOCK_READ_BYTES, VMHI_METRIC_BLOCK_WRITE_OPS) ||
                vmhi_wanted_any(wanted, VMHI_METRIC_DISK_READ_BYTES, VMHI_METRIC_DISK_FLUSH_OPS);
     n->block_info = vmhi_wanted_any(wanted, VMHI_METRIC_DISK_CAPACITY, VMHI_METRIC_DISK_ALLOCATION);
+    if (round->sparing)
+        n->memory = n->block = n->block_info = FALSE;
     n->net = vmhi_wanted_any(wanted, VMHI_METRIC_NET_RX_BYTES, VMHI_METRIC_NET_TX_DROPS) || round->by_nic;
 }
 
@@ -204,7 +206,7 @@ static void sample_member(const needs *n, const vmhi_member *member, const virDo
     set(&s, VMHI_METRIC_MEMORY_MAX, (uint64_t)info->maxMem * 1024);
     if (is_active(info))
         sample_running(&s, info);
-    if (s.whole)
+    if (s.whole && !(n->round->sparing && is_active(info)))
         vmhi_frame_complete(n->round->frame, s.row);
 }
 
