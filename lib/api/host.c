@@ -40,7 +40,7 @@ static char *best_local(vmh_error **error)
             return uri;
     }
     vmhi_error_set(error, VMH_ERR_NOT_FOUND,
-                   "there is no hypervisor on this machine; install libvirt's daemon and QEMU, or give a URI");
+                   "no hypervisor is ready on this machine: install QEMU and libvirt, start libvirtd, or give a URI");
     return NULL;
 }
 
