@@ -38,11 +38,11 @@ static char *progress_line(const vmh_job *job)
     guint64          dirty = cli_progress_value(job, VMH_PROGRESS_DIRTY_RATE);
     guint64          pass = cli_progress_value(job, VMH_PROGRESS_ITERATION);
     GString         *line = g_string_new(phase_name(cli_progress_value(job, VMH_PROGRESS_PHASE)));
-    g_autofree char *elapsed = cli_time(cli_progress_value(job, VMH_PROGRESS_ELAPSED_MS) / 1000 * 1000);
+    g_autofree char *elapsed = cli_seconds(cli_progress_value(job, VMH_PROGRESS_ELAPSED_MS) / 1000);
     g_autofree char *moved = cli_size(done), *all = cli_size(total), *speed = cli_size(rate),
                     *writes = cli_size(dirty);
-    g_autofree char *left = cli_time(rate && total > done ? (total - done) / rate * 1000 : 0);
-    g_autofree char *still = cli_time(stalled / 1000 * 1000);
+    g_autofree char *left = cli_seconds(rate && total > done ? (total - done) / rate + 1 : 0);
+    g_autofree char *still = cli_seconds(stalled / 1000);
 
     if (total) {
         append_bar(line, done, total);

@@ -179,10 +179,16 @@ void cli_table_print(GPtrArray *table)
     }
     for (guint r = 0; r < table->len; r++) {
         const GPtrArray *row = table->pdata[r];
+        guint            fill = 0; /* no blanks at the end of a line */
 
         for (guint c = 0; c < row->len; c++) {
-            guint fill = g_array_index(widths, guint, c) - width(row->pdata[c]) + 2;
-            printf("%s%*s", (char *)row->pdata[c], c + 1 < row->len ? (int)fill : 0, "");
+            const char *text = row->pdata[c];
+
+            if (*text) {
+                printf("%*s%s", (int)fill, "", text);
+                fill = 0;
+            }
+            fill += g_array_index(widths, guint, c) - width(text) + 2;
         }
         putchar('\n');
     }
@@ -199,15 +205,20 @@ char *cli_size(guint64 bytes)
     return g_strdup_printf(value == (guint64)value ? "%.0f %s" : "%.1f %s", value, units[unit]);
 }
 
+char *cli_seconds(guint64 seconds)
+{
+    if (seconds < 60)
+        return g_strdup_printf("%d s", (int)seconds);
+    if (seconds < 3600)
+        return g_strdup_printf("%d min %02d s", (int)(seconds / 60), (int)(seconds % 60));
+    return g_strdup_printf("%" G_GUINT64_FORMAT " h %02d min", seconds / 3600, (int)(seconds / 60 % 60));
+}
+
 char *cli_time(guint64 ms)
 {
     if (ms < 1000)
-        return g_strdup_printf("%" G_GUINT64_FORMAT " ms", ms);
-    if (ms < 60000)
-        return g_strdup_printf("%.1f s", (double)ms / 1000);
-    if (ms < 3600000)
-        return g_strdup_printf("%" G_GUINT64_FORMAT " min %02d s", ms / 60000, (int)(ms / 1000 % 60));
-    return g_strdup_printf("%" G_GUINT64_FORMAT " h %02d min", ms / 3600000, (int)(ms / 60000 % 60));
+        return g_strdup_printf("%d ms", (int)ms);
+    return ms < 60000 ? g_strdup_printf("%.1f s", (double)ms / 1000) : cli_seconds(ms / 1000);
 }
 
 char *cli_metric(const char *name, guint64 value)

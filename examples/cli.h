@@ -85,6 +85,7 @@ void       cli_table_add(GPtrArray *table, ...) G_GNUC_NULL_TERMINATED; /* a who
 void       cli_table_print(GPtrArray *table);
 
 char *cli_size(guint64 bytes);                     /* "1.5 GiB" */
+char *cli_seconds(guint64 seconds);                /* "45 s", "2 min 03 s" */
 char *cli_time(guint64 ms);                        /* "1.5 s", "2 min 3 s" */
 char *cli_metric(const char *name, guint64 value); /* by the metric's unit; "-" for none */
 void  cli_table_metric(GPtrArray *table, const char *name, guint64 value);

@@ -2,6 +2,7 @@
 /* The tour: boots a guest, changes its CPUs and memory while it runs, and moves it live to a second host. */
 #include <poll.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 #include <vmhost/vmhost.h>
 
@@ -11,7 +12,7 @@ static void listen_to(int console, int seconds)
     struct pollfd waiting = {console, POLLIN, 0};
     char          text[4096];
 
-    for (int tenths = seconds * 10; console >= 0 && tenths > 0; tenths--) {
+    for (time_t end = time(NULL) + seconds; console >= 0 && time(NULL) < end;) {
         ssize_t length = poll(&waiting, 1, 100) > 0 ? read(console, text, sizeof text) : 0;
         fwrite(text, 1, length > 0 ? (size_t)length : 0, stdout);
         fflush(stdout);
