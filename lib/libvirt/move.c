@@ -123,7 +123,7 @@ static uint64_t number(virTypedParameterPtr params, int count, const char *name)
     return virTypedParamsGetULLong(params, count, name, &value) == 1 ? value : 0;
 }
 
-/* Older daemons give the page's size and the dirty rate in pages apart; the rest is in bytes. */
+/* All is in bytes but the dirty rate, which is in pages of a size given beside it. */
 static void read_stats(job_stats *stats, virTypedParameterPtr params, int count)
 {
     uint64_t page = number(params, count, VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE);
