@@ -202,7 +202,19 @@ static gboolean check_loop(vmh_error **error)
     return FALSE;
 }
 
-static void set_open_error(const char *vm, const char *name, vmh_error **error)
+static void set_state_error(virDomainPtr domain, const char *vm, const char *path, vmh_error **error)
+{
+    int         native = VIR_DOMAIN_SHUTOFF, detail = 0;
+    const char *reason;
+    int32_t     state;
+
+    virDomainGetState(domain, &native, &detail, 0);
+    state = vmhi_libvirt_state(native, detail, &reason);
+    vmhi_error_set_native(error, VMH_ERR_STATE, VMHI_LIBVIRT, VIR_ERR_OPERATION_INVALID, path,
+                          "\"%s\" is %s; a console needs a running VM", vm, vmh_vm_state_name(state));
+}
+
+static void set_open_error(virDomainPtr domain, const char *vm, const char *name, vmh_error **error)
 {
     g_autofree char *path = name ? g_strdup_printf("console.%s", name) : NULL;
     g_autofree char *doing = g_strdup_printf("opening a console of VM \"%s\"", vm);
@@ -212,8 +224,7 @@ static void set_open_error(const char *vm, const char *name, vmh_error **error)
         vmhi_error_set_native(error, VMH_ERR_BUSY, VMHI_LIBVIRT, last->code, path,
                               "%s: somebody else has it open; VMH_CONSOLE_FORCE takes it from them", doing);
     else if (last && last->code == VIR_ERR_OPERATION_INVALID)
-        vmhi_error_set_native(error, VMH_ERR_STATE, VMHI_LIBVIRT, last->code, path,
-                              "\"%s\" is not running; a console needs a running VM", vm);
+        set_state_error(domain, vm, path, error);
     else if (last && last->code == VIR_ERR_INTERNAL_ERROR && last->domain != VIR_FROM_RPC)
         vmhi_error_set_native(error, VMH_ERR_NOT_FOUND, VMHI_LIBVIRT, last->code, path,
                               "%s: it has no such console that goes to a pty: %s", doing, last->message);
@@ -240,7 +251,7 @@ static gboolean open_stream(virDomainPtr domain, virStreamPtr stream, const char
 
     if (virDomainOpenConsole(domain, alias ? alias : name, stream, flags) == 0)
         return TRUE;
-    set_open_error(vm, name, error);
+    set_open_error(domain, vm, name, error);
     return FALSE;
 }
 

@@ -313,7 +313,7 @@ static gboolean choose_targets(vmhi_update *u, vmh_error **error)
     u->live = u->documents.run && (any || (u->flags & VMH_UPDATE_LIVE));
     u->persist = u->documents.kept && (any || (u->flags & VMH_UPDATE_PERSIST));
     if ((u->flags & VMH_UPDATE_LIVE) && !u->live)
-        vmhi_error_set(error, VMH_ERR_STATE, "updating VM \"%s\": it does not run; leave VMH_UPDATE_LIVE out", name);
+        vmhi_error_set(error, VMH_ERR_STATE, "updating VM \"%s\": it is stopped; leave VMH_UPDATE_LIVE out", name);
     else if ((u->flags & VMH_UPDATE_PERSIST) && !u->persist)
         vmhi_error_set(error, VMH_ERR_STATE,
                        "updating VM \"%s\": it vanishes when it stops; leave VMH_UPDATE_PERSIST out", name);
