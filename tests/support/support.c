@@ -97,7 +97,7 @@ char *test_disk(const char *what, unsigned mib)
     const char      *shared = g_getenv("VMHOST_TEST_DIR");
     g_autofree char *name = test_name(what);
     char            *path = g_strdup_printf("%s/%s.img", shared ? shared : g_get_tmp_dir(), name);
-    int              fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0666);
+    int              fd = open(path, O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0666);
 
     if (fd < 0 || fchmod(fd, 0666) < 0 || ftruncate(fd, (off_t)mib << 20) < 0)
         g_error("cannot make %s: %s", path, g_strerror(errno));
