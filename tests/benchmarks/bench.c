@@ -8,12 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-double bench_now_us(void)
+static double read_clock(clockid_t clock)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return now.tv_sec * 1e6 + now.tv_nsec / 1e3;
+}
+
+double bench_now_us(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
 }
 
 /* --- medians --- */
@@ -45,46 +50,56 @@ static double median(const double *values, size_t count)
 
 /* --- turns --- */
 
+/* What one side took in each turn. */
+typedef struct {
+    double *values;
+    double *cpu;
+} series;
+
 /* By turns the order is turned round as well: no side always comes after the same other one. */
-static void take_turn(const bench_side *sides, size_t count, size_t turn, double **values, void *data)
+static void take_turn(const bench_side *sides, size_t count, size_t turn, series *all, void *data)
 {
     for (size_t i = 0; i < count; i++) {
         size_t side = turn % 2 ? count - 1 - i : i;
-        values[side][turn] = sides[side].run(data);
+        double before = read_clock(CLOCK_PROCESS_CPUTIME_ID);
+        all[side].values[turn] = sides[side].run(data);
+        all[side].cpu[turn] = read_clock(CLOCK_PROCESS_CPUTIME_ID) - before;
     }
 }
 
-static void print_line(const char *name, const bench_side *sides, size_t count, size_t runs, double **values)
+static void print_line(const char *name, const bench_side *sides, size_t count, size_t runs, const series *all)
 {
     g_autofree double *ratios = g_new(double, runs);
+    double             ours = median(all[0].values, runs), peer = median(all[1].values, runs);
+    double             cpu = median(all[0].cpu, runs);
 
     for (size_t i = 0; i < runs; i++)
-        ratios[i] = values[0][i] / values[1][i];
-    printf("bench %s", name);
-    for (size_t side = 0; side < 2; side++)
-        printf(" %s=%.2f", sides[side].name, median(values[side], runs));
-    printf(" ratio=%.3f spread=%.3f..%.3f runs=%zu over=%.2f", median(values[0], runs) / median(values[1], runs),
-           quantile(ratios, runs, 0.25), quantile(ratios, runs, 0.75), runs,
-           median(values[0], runs) - median(values[1], runs));
+        ratios[i] = all[0].values[i] / all[1].values[i];
+    printf("bench %s ours=%.2f peer=%.2f ratio=%.3f spread=%.3f..%.3f runs=%zu over=%.2f cpu=%.3f", name, ours, peer,
+           ours / peer, quantile(ratios, runs, 0.25), quantile(ratios, runs, 0.75), runs, ours - peer,
+           cpu / median(all[1].cpu, runs));
     for (size_t side = 2; side < count; side++)
-        printf(" %s=%.2f ratio-%s=%.3f", sides[side].name, median(values[side], runs),
-               sides[side].name + strlen("peer-"), median(values[0], runs) / median(values[side], runs));
+        printf(" peer-%s=%.2f ratio-%s=%.3f cpu-%s=%.3f", sides[side].name, median(all[side].values, runs),
+               sides[side].name, ours / median(all[side].values, runs), sides[side].name,
+               cpu / median(all[side].cpu, runs));
     putchar('\n');
 }
 
 void bench_run(const char *name, const bench_side *sides, size_t count, size_t runs, void *data)
 {
-    g_autofree double **values = g_new(double *, count);
+    g_autofree series *all = g_new(series, count);
 
     for (size_t side = 0; side < count; side++) {
-        values[side] = g_new(double, runs);
+        all[side] = (series){g_new(double, runs), g_new(double, runs)};
         sides[side].run(data);
     }
     for (size_t turn = 0; turn < runs; turn++)
-        take_turn(sides, count, turn, values, data);
-    print_line(name, sides, count, runs, values);
-    for (size_t side = 0; side < count; side++)
-        g_free(values[side]);
+        take_turn(sides, count, turn, all, data);
+    print_line(name, sides, count, runs, all);
+    for (size_t side = 0; side < count; side++) {
+        g_free(all[side].values);
+        g_free(all[side].cpu);
+    }
 }
 
 /* --- a machine with many VMs --- */

@@ -8,14 +8,15 @@
 
 /* One way to do the same work. run() does it once and returns what it took, in the unit that the name ends with. */
 typedef struct {
-    const char *name; /* "ours", "peer", then others as "peer-events" */
+    const char *name; /* the first is "ours", the second "peer"; others have names of their own, such as "events" */
     double (*run)(void *data);
 } bench_side;
 
 /*
  * Runs each side once for warming up and then `runs` times, by turns, and prints
- *   bench NAME ours=… peer=… ratio=… spread=…..… runs=… over=… peer-events=… ratio-events=…
- * Values are medians; ratio and over are those of the medians; spread is the quartiles of the ratio by turn.
+ *   bench NAME ours=… peer=… ratio=… spread=…..… runs=… over=… cpu=… peer-events=… ratio-events=… cpu-events=…
+ * Values are medians; ratio and over are those of the medians; spread is the quartiles of the ratio by turn; cpu is
+ * the ratio of the processor time that all threads took, which other programs on the machine disturb less.
  */
 void bench_run(const char *name, const bench_side *sides, size_t count, size_t runs, void *data);
 

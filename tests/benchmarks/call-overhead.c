@@ -6,7 +6,7 @@
  */
 #include "bench.h"
 
-enum { BATCH = 25, RUNS = 1001 };
+enum { BATCH = 10, RUNS = 1501 };
 
 typedef struct {
     vmh_host     *host;
@@ -82,7 +82,7 @@ static void set_up(calls *c, const char *uri)
 
 int main(void)
 {
-    const bench_side sides[] = {{"ours", ours}, {"peer", peer}, {"peer-events", peer_events}};
+    const bench_side sides[] = {{"ours", ours}, {"peer", peer}, {"events", peer_events}};
     char            *uri = bench_machine_new(1);
     calls            c = {0};
 
