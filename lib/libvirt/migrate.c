@@ -220,6 +220,7 @@ static void plan(vmhi_move *move, const journey *j)
     if (move->flags & VIR_MIGRATE_PEER2PEER)
         move->peer_uri = peer_uri ? peer_uri : j->destination->uri;
     move->can_abort = strcmp(j->source->platform.type, "QEMU") == 0;
+    move->begin_timeout_ms = vmhi_spec_u64_or_default(j->source->options, "open", "call.timeout");
     move->stall_timeout_ms = vmhi_spec_u64_or_default(j->options, "migrate", "stall.timeout");
     move->post_copy = (move->flags & VIR_MIGRATE_POSTCOPY) != 0;
     vmhi_spec_u64(j->options, "downtime", &move->downtime_ms);

@@ -233,9 +233,9 @@ static int32_t phase_of(const job_stats *stats)
 static void report(vmhi_task *task, const job_stats *stats, uint64_t stalled)
 {
     vmhi_task_progress(task, VMH_PROGRESS_PHASE, phase_of(stats));
-    vmhi_task_progress(task, VMH_PROGRESS_STALLED_MS, stalled);
     if (phase_of(stats) == VMH_PHASE_PREPARE)
         return;
+    vmhi_task_progress(task, VMH_PROGRESS_STALLED_MS, stalled);
     vmhi_task_progress(task, VMH_PROGRESS_BYTES_DONE, stats->processed);
     vmhi_task_progress(task, VMH_PROGRESS_BYTES_TOTAL, stats->processed + stats->remaining);
     vmhi_task_progress(task, VMH_PROGRESS_RATE, stats->rate);
@@ -259,13 +259,16 @@ static void report_all_moved(vmhi_task *task, const job_stats *stats)
 /* Under the lock: why it must end early, or 0. */
 static int32_t reason_to_abort(const shared *s, vmhi_task *task)
 {
+    gboolean begun = phase_of(&s->stats) != VMH_PHASE_PREPARE;
+    uint64_t limit = begun ? s->move.stall_timeout_ms : s->move.begin_timeout_ms;
+
     if (!s->move.can_abort || s->post_copy)
         return 0;
     if (g_cancellable_is_cancelled(vmhi_task_cancellable(task)))
         return VMH_ERR_CANCELLED;
     if (s->lost)
         return VMH_ERR_LOST;
-    if (s->move.stall_timeout_ms && !s->stats.switching && stalled_ms(s) > s->move.stall_timeout_ms)
+    if (limit && !s->stats.switching && stalled_ms(s) > limit)
         return VMH_ERR_TIMEOUT; /* not at the switch, where all has moved and the destination has its turn */
     return 0;
 }
@@ -315,6 +318,9 @@ static gboolean conclude(shared *s, int32_t why, uint64_t stalled, job_stats *la
         vmhi_error_set(error, why, "the migration was cancelled");
     else if (!moved && why == VMH_ERR_LOST)
         vmhi_error_set(error, why, "the connection to the destination broke, and the migration was ended");
+    else if (!moved && why == VMH_ERR_TIMEOUT && phase_of(last) == VMH_PHASE_PREPARE)
+        vmhi_error_set_property(error, why, "call.timeout",
+                                "the migration was ended: it had not begun after %" G_GUINT64_FORMAT " ms", stalled);
     else if (!moved && why == VMH_ERR_TIMEOUT)
         vmhi_error_set_property(error, why, "stall.timeout",
                                 "the migration was ended: nothing had moved for %" G_GUINT64_FORMAT " ms", stalled);

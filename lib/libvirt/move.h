@@ -13,7 +13,8 @@ typedef struct {
     unsigned           flags; /* VIR_MIGRATE_… */
     gboolean           can_abort;
     uint64_t           downtime_ms;      /* 0: the hypervisor's */
-    uint64_t           stall_timeout_ms; /* 0: none */
+    uint64_t           begin_timeout_ms; /* until the first byte */
+    uint64_t           stall_timeout_ms; /* from then on; 0: none */
     gboolean           post_copy;
 } vmhi_move;
 
