@@ -289,7 +289,7 @@ void vmhi_read_security_label(const vmhi_domain_cell *cell, vmh_spec *spec)
     g_autofree char *label = node ? vmhi_xml_get(node, "label") : NULL;
 
     if (label)
-        vmhi_spec_put(spec, cell->path, g_strstrip(label));
+        vmhi_spec_put(spec, cell->path, label);
 }
 
 gboolean vmhi_write_security_label(const vmhi_domain_cell *cell, const vmh_spec *spec, vmh_error **error)
