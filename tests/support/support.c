@@ -116,6 +116,22 @@ gboolean test_wait_state(vmh_vm *vm, int32_t state, int64_t timeout_ms)
     return vmh_vm_state(vm) == state;
 }
 
+static gboolean is_known(vmh_host *host, const char *name)
+{
+    g_autoptr(vmh_vm) vm = vmh_host_find_vm(host, name, NULL);
+
+    return vm != NULL;
+}
+
+gboolean test_wait_unknown(vmh_host *host, const char *name, int64_t timeout_ms)
+{
+    int64_t end = test_now_ms() + timeout_ms;
+
+    while (is_known(host, name) && test_now_ms() < end)
+        g_usleep(LOOK_AGAIN_US);
+    return !is_known(host, name);
+}
+
 vmh_event *test_wait_event(vmh_queue *queue, int32_t type, const char *name, int64_t timeout_ms)
 {
     int64_t    end = test_now_ms() + timeout_ms;
