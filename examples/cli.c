@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 static const char           *program = "vmhost";
+static char                **remaining; /* arguments; they live as long as the program, as its argv does */
 static volatile sig_atomic_t signal_seen;
 static int                   signal_pipe[2] = {-1, -1};
 static void (*signal_restore)(void);
@@ -140,10 +141,9 @@ int cli_parse(const GOptionEntry *entries, const char *usage, const char *summar
     g_autoptr(GOptionContext) context = g_option_context_new(usage);
     g_autoptr(GError) error = NULL;
     gboolean           help = FALSE, version = FALSE;
-    char             **rest = NULL;
     const GOptionEntry own[] = {{"help", 'h', 0, G_OPTION_ARG_NONE, &help, "Show this help", NULL},
                                 {"version", 'V', 0, G_OPTION_ARG_NONE, &version, "Show the version", NULL},
-                                {stop_early ? NULL : G_OPTION_REMAINING, 0, 0, CLI_TEXTS, &rest, NULL, NULL},
+                                {stop_early ? NULL : G_OPTION_REMAINING, 0, 0, CLI_TEXTS, &remaining, NULL, NULL},
                                 G_OPTION_ENTRY_NULL};
     int                count = (int)g_strv_length(*argv);
 
@@ -162,7 +162,7 @@ int cli_parse(const GOptionEntry *entries, const char *usage, const char *summar
         return CLI_OK;
     }
     if (!stop_early)
-        *argv = rest ? rest : g_new0(char *, 1);
+        *argv = remaining = remaining ? remaining : g_new0(char *, 1);
     else
         *argv += 1 + ((*argv)[1] && strcmp((*argv)[1], "--") == 0);
     return -1;
@@ -243,12 +243,13 @@ int cli_duration(const char *option, const char *text, guint64 *ms)
 {
     vmh_error *error = NULL;
     vmh_spec  *spec = vmh_spec_new("migrate", &error);
-    int        status;
+    int        status = CLI_OK;
 
     /* Any property that is a duration reads one. */
-    status = cli_set(spec, option, VMH_MIGRATE_STALL_TIMEOUT, text);
-    if (status == CLI_OK && vmh_spec_get_u64(spec, VMH_MIGRATE_STALL_TIMEOUT, ms, &error) < 0)
-        status = cli_fail(error, "%s", option);
+    if (vmh_spec_set(spec, VMH_MIGRATE_STALL_TIMEOUT, text, &error) < 0 ||
+        vmh_spec_get_u64(spec, VMH_MIGRATE_STALL_TIMEOUT, ms, &error) < 0)
+        status = cli_usage_error("%s: \"%s\" is no duration up to a day, such as 500ms, 30s or 5min", option, text);
+    vmh_error_free(error);
     vmh_spec_unref(spec);
     return status;
 }

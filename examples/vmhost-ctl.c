@@ -74,17 +74,23 @@ static int unknown_verb(const char *name)
                            name, nearest);
 }
 
+/* Appends the strings of a list and frees the list. */
+static void append(GPtrArray *all, char **list)
+{
+    for (guint i = 0; list && list[i]; i++)
+        g_ptr_array_add(all, list[i]);
+    g_free(list);
+}
+
 /* A list may be given in two places, before and behind the verb. */
 static char **join(char **first, char **second)
 {
-    g_autoptr(GPtrArray) all = g_ptr_array_new();
+    GPtrArray *all = g_ptr_array_new();
 
-    for (; first && *first; first++)
-        g_ptr_array_add(all, *first);
-    for (; second && *second; second++)
-        g_ptr_array_add(all, *second);
+    append(all, first);
+    append(all, second);
     g_ptr_array_add(all, NULL);
-    return (char **)g_ptr_array_steal(all, NULL);
+    return (char **)g_ptr_array_free(all, FALSE);
 }
 
 /* The verb's own options and the common ones, which may stand behind the verb as well. */
