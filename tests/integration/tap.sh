@@ -27,7 +27,7 @@ check()
 	echo "not ok $number - $description"
 	echo "# exit code $code"
 	tail -n 20 "$scratch/out" | sed 's/^/# out: /'
-	tail -n 20 "$scratch/err" | sed 's/^/# err: /'
+	tail -n 60 "$scratch/err" | sed 's/^/# err: /'
 	tail -n 5 "$scratch/problem" | sed 's/^/# /'
 }
 
