@@ -84,6 +84,10 @@ virConnectPtr vmhi_libvirt_connection(vmhi_driver_host *host, vmh_error **error)
 virDomainPtr vmhi_libvirt_domain(vmhi_driver_host *host, const char *uuid, vmh_error **error);
 /* As above, and what is cancelled when this connection was given up; for the caller to unref. */
 virConnectPtr vmhi_libvirt_connection_until(vmhi_driver_host *host, GCancellable **over, vmh_error **error);
+/* As above, but a connection of its own to the same host, which nobody watches: for what could hold the other up. */
+virConnectPtr vmhi_libvirt_connect_again(vmhi_driver_host *host, GCancellable **over, vmh_error **error);
+/* A domain of any connection, not from the cache. */
+virDomainPtr vmhi_libvirt_look_up(virConnectPtr connection, const char *uuid, vmh_error **error);
 /* After an error of the transport on this thread: is it that the connection broke? Then its host is told, once. */
 gboolean vmhi_libvirt_broke(const char *reason);
 /* Keeps a domain that a list brought, so that it need not be looked up; takes no reference. */

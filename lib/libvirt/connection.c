@@ -96,12 +96,6 @@ static virConnectPtr dial(const char *uri, const vmh_spec *options, vmh_error **
 
 /* --- giving a connection up --- */
 
-static void ignore_error(void *data, virErrorPtr error)
-{
-    (void)data;
-    (void)error;
-}
-
 static void on_close(virConnectPtr connection, int reason, void *number);
 
 /* May hang where the peer is silent. libvirt frees a connection only when no callback is registered any more. */
@@ -110,7 +104,6 @@ static void dispose(void *data)
     session *s = data;
 
     g_cancellable_cancel(s->over);
-    virConnSetErrorFunc(s->connection, NULL, ignore_error);
     for (guint i = 0; i < s->callbacks->len; i++)
         virConnectDomainEventDeregisterAny(s->connection, g_array_index(s->callbacks, int, i));
     virConnectUnregisterCloseCallback(s->connection, on_close);
@@ -377,6 +370,21 @@ virConnectPtr vmhi_libvirt_connection(vmhi_driver_host *host, vmh_error **error)
     return vmhi_libvirt_connection_until(host, NULL, error);
 }
 
+virConnectPtr vmhi_libvirt_connect_again(vmhi_driver_host *host, GCancellable **over, vmh_error **error)
+{
+    g_autoptr(virConnect) connection = vmhi_libvirt_connection_until(host, over, error);
+    virConnectPtr another;
+
+    if (!connection)
+        return NULL;
+    if (vmhi_libvirt_in_process(host->uri)) /* where another one may be another world */
+        return g_steal_pointer(&connection);
+    another = dial(host->uri, host->options, error);
+    if (another)
+        virConnSetErrorFunc(another, NULL, on_error);
+    return another;
+}
+
 static virDomainPtr cached(vmhi_driver_host *host, const char *uuid)
 {
     virDomainPtr domain;
@@ -389,6 +397,17 @@ static virDomainPtr cached(vmhi_driver_host *host, const char *uuid)
     return domain;
 }
 
+virDomainPtr vmhi_libvirt_look_up(virConnectPtr connection, const char *uuid, vmh_error **error)
+{
+    virDomainPtr domain = virDomainLookupByUUIDString(connection, uuid);
+
+    if (!domain) {
+        g_autofree char *doing = g_strdup_printf("looking the VM %s up", uuid);
+        vmhi_libvirt_error(error, NULL, doing);
+    }
+    return domain;
+}
+
 virDomainPtr vmhi_libvirt_domain(vmhi_driver_host *host, const char *uuid, vmh_error **error)
 {
     virDomainPtr domain = cached(host, uuid);
@@ -397,15 +416,9 @@ virDomainPtr vmhi_libvirt_domain(vmhi_driver_host *host, const char *uuid, vmh_e
     if (domain)
         return domain;
     connection = vmhi_libvirt_connection(host, error);
-    if (!connection)
-        return NULL;
-    domain = virDomainLookupByUUIDString(connection, uuid);
-    if (!domain) {
-        g_autofree char *doing = g_strdup_printf("looking the VM %s up", uuid);
-        vmhi_libvirt_error(error, NULL, doing);
-        return NULL;
-    }
-    vmhi_libvirt_remember(host, uuid, domain);
+    domain = connection ? vmhi_libvirt_look_up(connection, uuid, error) : NULL;
+    if (domain)
+        vmhi_libvirt_remember(host, uuid, domain);
     return domain;
 }
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A console is a libvirt stream on one side and a socket of the caller's on the other. A thread of its own stands
- * between, since sending to a stream may wait for the host and the event loop, which serves all, must not.
+ * A console is a libvirt stream on one side and a socket of the caller's on the other, with a thread between for each
+ * direction. It has a connection of its own: when a guest does not take its input, libvirtd reads no more from that
+ * connection, and a call that could help would wait behind it.
  */
 #include "libvirt/domain.h"
 #include "libvirt/xml.h"
 #include "model/thread.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -22,25 +22,27 @@
 #define UNREAD_LIMIT (1024 * 1024)
 #define CHUNK 4096
 
-/* What the event loop and the thread share: something to wake the thread by. */
+/* What the event loop and the threads share: something to wake the one that writes to the caller. */
 typedef struct {
     gatomicrefcount refs;
     int             fd;
 } bell;
 
 typedef struct {
-    virStreamPtr  stream;
-    bell         *bell;
-    GCancellable *over; /* the connection was given up */
-    int           over_fd;
-    int           fd;
-    GByteArray   *unread; /* from the guest to the caller */
-    char          unsent[CHUNK];
-    gsize         unsent_length; /* from the caller to the guest */
-    gboolean      guest_done;    /* the stream has ended: nothing more in either direction */
-    gboolean      failed;
-    gboolean      caller_silent; /* the caller will write no more, but may read */
-    gboolean      caller_gone;
+    gatomicrefcount refs; /* the two threads' */
+    virConnectPtr   connection;
+    virStreamPtr    stream;
+    bell           *bell;
+    GCancellable   *over; /* the host was lost or closed */
+    int             over_fd;
+    int             fd;          /* the caller has the other end */
+    gint            input_ended; /* the caller will write no more, and all that it wrote was sent on */
+
+    /* Of the thread that writes to the caller. */
+    GByteArray *unread;
+    gboolean    caller_gone;
+    gboolean    stream_ended;
+    gint        failed;
 } console;
 
 static void bell_unref(void *data)
@@ -53,6 +55,61 @@ static void bell_unref(void *data)
     g_free(b);
 }
 
+/* The last calls to the host may take their time; the caller has seen the end by then. */
+static void console_unref(console *c)
+{
+    if (!g_atomic_ref_count_dec(&c->refs))
+        return;
+    close(c->fd);
+    virStreamEventRemoveCallback(c->stream);
+    if (c->stream_ended && !c->failed)
+        virStreamFinish(c->stream);
+    else
+        virStreamAbort(c->stream);
+    virStreamFree(c->stream);
+    virConnectClose(c->connection);
+    if (c->over_fd >= 0)
+        g_cancellable_release_fd(c->over);
+    g_object_unref(c->over);
+    bell_unref(c->bell);
+    g_byte_array_unref(c->unread);
+    g_free(c);
+}
+
+/* --- from the caller to the guest; sending may wait for the guest --- */
+
+static gboolean send_on(console *c, const char *data, gsize length)
+{
+    while (length > 0) {
+        int n = virStreamSend(c->stream, data, length);
+        if (n == -2) { /* Only a driver within this process says so; others wait themselves. */
+            g_usleep(10000);
+            continue;
+        }
+        if (n < 0)
+            return FALSE;
+        data += n;
+        length -= n;
+    }
+    return TRUE;
+}
+
+static void run_input(void *data)
+{
+    console *c = data;
+    char     buffer[CHUNK];
+    ssize_t  n;
+
+    do
+        n = recv(c->fd, buffer, sizeof(buffer), 0);
+    while ((n < 0 && errno == EINTR) || (n > 0 && send_on(c, buffer, n)));
+    g_atomic_int_set(&c->input_ended, TRUE);
+    eventfd_write(c->bell->fd, 1);
+    console_unref(c);
+}
+
+/* --- from the guest to the caller --- */
+
 /* On the event loop. Until the thread has seen to it, the stream shall not call again. */
 static void on_stream(virStreamPtr stream, int events, void *data)
 {
@@ -63,13 +120,6 @@ static void on_stream(virStreamPtr stream, int events, void *data)
     eventfd_write(b->fd, 1);
 }
 
-static void stream_ended(console *c, gboolean failed)
-{
-    c->guest_done = TRUE;
-    c->failed = failed;
-    c->unsent_length = 0;
-}
-
 static void receive(console *c)
 {
     char buffer[CHUNK];
@@ -77,17 +127,20 @@ static void receive(console *c)
 
     while ((n = virStreamRecv(c->stream, buffer, sizeof(buffer))) > 0) {
         gsize room = UNREAD_LIMIT - c->unread->len;
-        g_byte_array_append(c->unread, (guint8 *)buffer, MIN((gsize)n, room));
+        if (!c->caller_gone)
+            g_byte_array_append(c->unread, (guint8 *)buffer, MIN((gsize)n, room));
     }
-    if (n != -2) /* -2: nothing more for now */
-        stream_ended(c, n < 0);
+    if (n == -2) /* nothing more for now */
+        return;
+    c->stream_ended = TRUE;
+    c->failed = n < 0;
 }
 
 static void deliver(console *c)
 {
     ssize_t n;
 
-    if (c->unread->len == 0)
+    if (c->unread->len == 0 || c->caller_gone)
         return;
     n = send(c->fd, c->unread->data, c->unread->len, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n > 0)
@@ -96,98 +149,46 @@ static void deliver(console *c)
         c->caller_gone = TRUE;
 }
 
-static void take(console *c)
+static void wait_and_deliver(console *c)
 {
-    ssize_t n = recv(c->fd, c->unsent, sizeof(c->unsent), MSG_DONTWAIT);
-
-    if (n > 0)
-        c->unsent_length = n;
-    else if (n == 0)
-        c->caller_silent = TRUE;
-    else if (errno != EAGAIN && errno != EINTR)
-        c->caller_gone = TRUE;
-}
-
-static void send_on(console *c)
-{
-    while (c->unsent_length > 0 && !c->guest_done) {
-        int n = virStreamSend(c->stream, c->unsent, c->unsent_length);
-        if (n == -2)
-            return;
-        if (n < 0) {
-            receive(c); /* what came before the end is still to be had */
-            stream_ended(c, TRUE);
-            return;
-        }
-        c->unsent_length -= n;
-        memmove(c->unsent, c->unsent + n, c->unsent_length);
-    }
-}
-
-/* Until something can be done; the stream rings once. */
-static void wait_for_work(console *c, struct pollfd fds[3])
-{
-    gboolean  takes = !c->caller_silent && !c->guest_done && c->unsent_length == 0;
-    gboolean  asks = takes || c->caller_silent || c->unread->len > 0; /* else a hangup would wake us for nothing */
+    struct pollfd fds[] = {
+        {.fd = c->caller_gone ? -1 : c->fd, .events = c->unread->len ? POLLOUT : 0},
+        {.fd = c->stream_ended ? -1 : c->bell->fd, .events = POLLIN},
+        {.fd = c->stream_ended ? -1 : c->over_fd, .events = POLLIN},
+    };
     eventfd_t count;
 
-    fds[0] =
-        (struct pollfd){.fd = asks ? c->fd : -1, .events = (takes ? POLLIN : 0) | (c->unread->len ? POLLOUT : 0)};
-    fds[1] = (struct pollfd){.fd = c->guest_done ? -1 : c->bell->fd, .events = POLLIN};
-    fds[2] = (struct pollfd){.fd = c->guest_done ? -1 : c->over_fd, .events = POLLIN};
-    if (!c->guest_done)
-        virStreamEventUpdateCallback(c->stream,
-                                     VIR_STREAM_EVENT_READABLE | (c->unsent_length ? VIR_STREAM_EVENT_WRITABLE : 0));
-    while (poll(fds, 3, -1) < 0 && errno == EINTR)
+    if (!c->stream_ended)
+        virStreamEventUpdateCallback(c->stream, VIR_STREAM_EVENT_READABLE);
+    while (poll(fds, G_N_ELEMENTS(fds), -1) < 0 && errno == EINTR)
         ;
+    if (fds[0].revents & (POLLHUP | POLLERR))
+        c->caller_gone = TRUE;
     if (fds[1].revents)
         eventfd_read(c->bell->fd, &count);
-}
-
-static void pump(console *c)
-{
-    struct pollfd fds[3];
-
-    wait_for_work(c, fds);
-    if (fds[0].revents & POLLIN)
-        take(c);
-    else if (fds[0].revents & (POLLHUP | POLLERR))
-        c->caller_gone = TRUE;
-    if (c->caller_silent && (fds[0].revents & POLLHUP))
-        c->caller_gone = TRUE;
-    if (!c->guest_done)
+    if (!c->stream_ended)
         receive(c);
-    if (fds[2].revents && !c->guest_done)
-        stream_ended(c, TRUE);
-    send_on(c);
+    if (fds[2].revents && !c->stream_ended)
+        c->stream_ended = c->failed = TRUE;
     deliver(c);
 }
 
-/* The last calls to the host may take their time; the caller has seen the end by then. */
-static void console_free(console *c)
+/* A caller that has written and gone still has its words sent on. */
+static gboolean output_is_over(console *c)
 {
-    close(c->fd);
-    virStreamEventRemoveCallback(c->stream);
-    if (!c->guest_done || c->failed)
-        virStreamAbort(c->stream);
-    else
-        virStreamFinish(c->stream);
-    virStreamFree(c->stream);
-    if (c->over_fd >= 0)
-        g_cancellable_release_fd(c->over);
-    g_object_unref(c->over);
-    bell_unref(c->bell);
-    g_byte_array_unref(c->unread);
-    g_free(c);
+    if (c->caller_gone)
+        return c->stream_ended || g_atomic_int_get(&c->input_ended);
+    return c->stream_ended && c->unread->len == 0;
 }
 
-static void run(void *data)
+static void run_output(void *data)
 {
     console *c = data;
 
-    while (!c->caller_gone && !(c->guest_done && c->unread->len == 0))
-        pump(c);
-    console_free(c);
+    while (!output_is_over(c))
+        wait_and_deliver(c);
+    shutdown(c->fd, SHUT_RDWR); /* the caller sees the end, and so does the other thread */
+    console_unref(c);
 }
 
 /* --- opening --- */
@@ -204,8 +205,8 @@ static gboolean check_loop(vmh_error **error)
 
 static void set_state_error(virDomainPtr domain, const char *vm, const char *path, vmh_error **error)
 {
-    int         native = VIR_DOMAIN_SHUTOFF, detail = 0;
     const char *reason;
+    int         native = VIR_DOMAIN_SHUTOFF, detail = 0;
     int32_t     state;
 
     virDomainGetState(domain, &native, &detail, 0);
@@ -243,85 +244,70 @@ static char *alias_of(virDomainPtr domain, const char *name)
     return console && !alias ? g_strdup(name) : alias; /* a stopped one may have none, and is refused as such */
 }
 
-static gboolean open_stream(virDomainPtr domain, virStreamPtr stream, const char *name, unsigned int flags,
-                            vmh_error **error)
+static virStreamPtr open_stream(virConnectPtr connection, virDomainPtr domain, const char *name, uint64_t flags,
+                                vmh_error **error)
 {
     const char      *vm = virDomainGetName(domain); /* Asked for later, it would reset the error. */
     g_autofree char *alias = name ? alias_of(domain, name) : NULL;
+    unsigned int     force = (flags & VMH_CONSOLE_FORCE) ? VIR_DOMAIN_CONSOLE_FORCE : 0;
+    virStreamPtr     stream = virStreamNew(connection, VIR_STREAM_NONBLOCK);
 
-    if (virDomainOpenConsole(domain, alias ? alias : name, stream, flags) == 0)
-        return TRUE;
+    if (stream && virDomainOpenConsole(domain, alias ? alias : name, stream, force) == 0)
+        return stream;
     set_open_error(domain, vm, name, error);
-    return FALSE;
+    if (stream)
+        virStreamFree(stream);
+    return NULL;
 }
 
-/* Both ends are set up before the thread starts; from then on all is the thread's. */
-static console *console_new(virStreamPtr stream, GCancellable *over, int fds[2], vmh_error **error)
+/* Takes the connection and the stream, also when it fails. */
+static int start(virConnectPtr connection, virStreamPtr stream, GCancellable *over, vmh_error **error)
 {
-    console *c;
-    int      bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    console *c = g_new0(console, 1);
+    int      fds[2] = {-1, -1};
 
-    if (bell_fd < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
-        vmhi_error_set_native(error, VMH_ERR_RESOURCE, VMHI_LIBVIRT, errno, NULL, "opening a console: %s",
-                              g_strerror(errno));
-        if (bell_fd >= 0)
-            close(bell_fd);
-        return NULL;
-    }
-    c = g_new0(console, 1);
+    g_atomic_ref_count_init(&c->refs);
+    c->connection = connection;
     c->stream = stream;
     c->bell = g_new0(bell, 1);
     g_atomic_ref_count_init(&c->bell->refs);
-    c->bell->fd = bell_fd;
+    c->bell->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     c->over = g_object_ref(over);
     c->over_fd = g_cancellable_get_fd(over);
-    c->fd = fds[1];
     c->unread = g_byte_array_new();
-    return c;
-}
-
-static int start(virStreamPtr stream, GCancellable *over, vmh_error **error)
-{
-    int      fds[2];
-    console *c = console_new(stream, over, fds, error);
-
-    if (!c)
+    if (c->bell->fd < 0 || c->over_fd < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
+        vmhi_error_set(error, VMH_ERR_RESOURCE, "opening a console: %s", g_strerror(errno));
+        c->fd = -1;
+        console_unref(c);
         return -1;
+    }
+    c->fd = fds[1];
     g_atomic_ref_count_inc(&c->bell->refs);
     if (virStreamEventAddCallback(stream, 0, on_stream, c->bell, bell_unref) < 0) {
         vmhi_libvirt_error(error, NULL, "opening a console");
         bell_unref(c->bell);
         close(fds[0]);
-        stream_ended(c, TRUE);
-        console_free(c);
+        console_unref(c);
         return -1;
     }
-    vmhi_thread_run(run, c);
+    g_atomic_ref_count_inc(&c->refs);
+    vmhi_thread_run(run_input, c);
+    vmhi_thread_run(run_output, c);
     return fds[0];
 }
 
 int vmhi_libvirt_console(vmhi_driver_host *host, const char *uuid, const char *name, uint64_t flags,
                          vmh_error **error)
 {
-    g_autoptr(virDomain) domain = NULL;
     g_autoptr(GCancellable) over = NULL;
-    g_autoptr(virConnect) connection = vmhi_libvirt_connection_until(host, &over, error);
-    unsigned int force = (flags & VMH_CONSOLE_FORCE) ? VIR_DOMAIN_CONSOLE_FORCE : 0;
+    g_autoptr(virConnect) connection = NULL;
+    g_autoptr(virDomain) domain = NULL;
     virStreamPtr stream;
 
-    if (!connection || !check_loop(error))
+    if (!check_loop(error))
         return -1;
-    domain = vmhi_libvirt_domain(host, uuid, error);
-    if (!domain)
-        return -1;
-    stream = virStreamNew(connection, VIR_STREAM_NONBLOCK);
-    if (!stream) {
-        vmhi_libvirt_error(error, NULL, "opening a console");
-        return -1;
-    }
-    if (!open_stream(domain, stream, name, force, error)) {
-        virStreamFree(stream);
-        return -1;
-    }
-    return start(stream, over, error);
+    connection = vmhi_libvirt_connect_again(host, &over, error);
+    domain = connection ? vmhi_libvirt_look_up(connection, uuid, error) : NULL;
+    stream = domain ? open_stream(connection, domain, name, flags, error) : NULL;
+    return stream ? start(g_steal_pointer(&connection), stream, over, error) : -1;
 }
