@@ -32,8 +32,7 @@ static const char *const hostile[] = {
     "half of one: \xc3",
     "not a character: \xef\xbf\xbe",
     "beyond: \xf4\x90\x80\x80",
-    "\xe2\x80\xae"
-    "right to left",
+    "\xe2\x80\xae right to left",
     "\xf0\x9f\x90\xa7 \xc3\xbcml\xc3\xa4ut",
     "line separator: \xe2\x80\xa8",
 };
