@@ -56,12 +56,17 @@ typedef struct {
     double *cpu;
 } series;
 
-/* By turns the order is turned round as well: no side always comes after the same other one. */
+/*
+ * Each side runs once unmeasured before, for the caches hold what the side before it used. By turns the order is
+ * turned round as well: no side always comes after the same other one.
+ */
 static void take_turn(const bench_side *sides, size_t count, size_t turn, series *all, void *data)
 {
     for (size_t i = 0; i < count; i++) {
         size_t side = turn % 2 ? count - 1 - i : i;
-        double before = read_clock(CLOCK_PROCESS_CPUTIME_ID);
+        double before;
+        sides[side].run(data);
+        before = read_clock(CLOCK_PROCESS_CPUTIME_ID);
         all[side].values[turn] = sides[side].run(data);
         all[side].cpu[turn] = read_clock(CLOCK_PROCESS_CPUTIME_ID) - before;
     }
@@ -89,10 +94,8 @@ void bench_run(const char *name, const bench_side *sides, size_t count, size_t r
 {
     g_autofree series *all = g_new(series, count);
 
-    for (size_t side = 0; side < count; side++) {
+    for (size_t side = 0; side < count; side++)
         all[side] = (series){g_new(double, runs), g_new(double, runs)};
-        sides[side].run(data);
-    }
     for (size_t turn = 0; turn < runs; turn++)
         take_turn(sides, count, turn, all, data);
     print_line(name, sides, count, runs, all);

@@ -13,7 +13,7 @@ typedef struct {
 } bench_side;
 
 /*
- * Runs each side once for warming up and then `runs` times, by turns, and prints
+ * Measures each side `runs` times, by turns, each time after a run that is not counted, and prints
  *   bench NAME ours=… peer=… ratio=… spread=…..… runs=… over=… cpu=… peer-events=… ratio-events=… cpu-events=…
  * Values are medians; ratio and over are those of the medians; spread is the quartiles of the ratio by turn; cpu is
  * the ratio of the processor time that all threads took, which other programs on the machine disturb less.
