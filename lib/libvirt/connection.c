@@ -424,12 +424,16 @@ virDomainPtr vmhi_libvirt_domain(vmhi_driver_host *host, const char *uuid, vmh_e
 
 void vmhi_libvirt_remember(vmhi_driver_host *host, const char *uuid, virDomainPtr domain)
 {
+    gboolean news = FALSE;
+
     g_mutex_lock(&host->lock);
     if (host->connection && virDomainGetConnect(domain) == host->connection) {
         virDomainRef(domain);
-        g_hash_table_insert(host->domains, g_strdup(uuid), domain);
+        news = g_hash_table_insert(host->domains, g_strdup(uuid), domain);
     }
     g_mutex_unlock(&host->lock);
+    if (news)
+        vmhi_libvirt_sampler_forget(host, uuid);
 }
 
 void vmhi_libvirt_forget(vmhi_driver_host *host, const char *uuid)

@@ -8,6 +8,9 @@
 
 enum { SLOTS = 4, MAX_HANGING = 2, HANGING_MS = 300 };
 
+/* We are told of VMs that come and go, by events and by our own verbs; where not, counting them finds it out. */
+enum { TRUSTED_MS = 1000 };
+
 struct vmhi_sampler {
     GMutex        lock;       /* never held during a libvirt call */
     virConnectPtr connection; /* only compared: of which one the following was learnt */
@@ -17,6 +20,8 @@ struct vmhi_sampler {
     int64_t       bulk_us[SLOTS]; /* when the bulk calls under way were begun; 0: free */
     GHashTable   *devices;        /* UUID -> known_devices */
     GPtrArray    *roster;         /* of vmhi_member, for single calls; never changed, only replaced; or NULL */
+    int64_t       counted_us;     /* when the roster was last found to be of the right length */
+    guint         changes;        /* how often a VM came or went, as far as we are told */
 };
 
 /* The devices of one run of a VM. */
@@ -92,6 +97,7 @@ void vmhi_libvirt_sampler_forget(vmhi_driver_host *host, const char *uuid)
     g_mutex_lock(&sampler->lock);
     g_hash_table_remove(sampler->devices, uuid);
     roster = take_roster(sampler);
+    sampler->changes++;
     g_mutex_unlock(&sampler->lock);
     drop_roster(roster);
 }
@@ -206,30 +212,61 @@ static GPtrArray *list_members(virConnectPtr connection, vmh_error **error)
     return members;
 }
 
-GPtrArray *vmhi_sampler_roster(vmhi_sampling_round *round, gboolean again, gboolean *listed, vmh_error **error)
+/* What is kept, or NULL when there is none or it is not true any more. */
+static GPtrArray *kept_roster(vmhi_sampling_round *round)
 {
     vmhi_sampler *sampler = round->sampler;
-    int           running = again ? -1 : virConnectNumOfDomains(round->connection);
-    int           stopped = running < 0 ? -1 : virConnectNumOfDefinedDomains(round->connection);
-    GPtrArray    *roster = NULL;
-    GPtrArray    *old;
+    int64_t       now = g_get_monotonic_time();
+    GPtrArray    *roster;
+    gboolean      trusted;
+    int           running, stopped;
 
-    *listed = FALSE;
     g_mutex_lock(&sampler->lock);
-    if (stopped >= 0 && sampler->roster && sampler->roster->len == (guint)running + (guint)stopped)
-        roster = g_ptr_array_ref(sampler->roster);
+    roster = sampler->roster ? g_ptr_array_ref(sampler->roster) : NULL;
+    trusted = now - sampler->counted_us < TRUSTED_MS * 1000;
     g_mutex_unlock(&sampler->lock);
-    if (roster)
+    if (!roster || trusted)
         return roster;
-    *listed = TRUE;
-    roster = list_members(round->connection, error);
-    if (!roster)
-        return NULL;
+    running = virConnectNumOfDomains(round->connection);
+    stopped = running < 0 ? -1 : virConnectNumOfDefinedDomains(round->connection);
+    if (stopped >= 0 && roster->len == (guint)running + (guint)stopped) {
+        g_mutex_lock(&sampler->lock);
+        sampler->counted_us = now;
+        g_mutex_unlock(&sampler->lock);
+        return roster;
+    }
+    drop_roster(roster);
+    return NULL;
+}
+
+/* What was listed while something changed is of use now, but is counted before it is used again. */
+static void keep_roster(vmhi_sampler *sampler, GPtrArray *roster, guint changes)
+{
+    GPtrArray *old;
+
     g_mutex_lock(&sampler->lock);
     old = take_roster(sampler);
     sampler->roster = g_ptr_array_ref(roster);
+    sampler->counted_us = changes == sampler->changes ? g_get_monotonic_time() : 0;
     g_mutex_unlock(&sampler->lock);
     drop_roster(old);
+}
+
+GPtrArray *vmhi_sampler_roster(vmhi_sampling_round *round, gboolean again, gboolean *listed, vmh_error **error)
+{
+    vmhi_sampler *sampler = round->sampler;
+    GPtrArray    *roster = again ? NULL : kept_roster(round);
+    guint         changes;
+
+    *listed = !roster;
+    if (roster)
+        return roster;
+    g_mutex_lock(&sampler->lock);
+    changes = sampler->changes;
+    g_mutex_unlock(&sampler->lock);
+    roster = list_members(round->connection, error);
+    if (roster)
+        keep_roster(sampler, roster, changes);
     return roster;
 }
 

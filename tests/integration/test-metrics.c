@@ -154,6 +154,12 @@ START_TEST(a_frame_knows_who_came_and_who_went)
     ck_assert(!has_row(frame, "vm7"));
     ck_assert_uint_ne(cell(frame, "newcomer", "cpu.time"), VMH_METRIC_NONE);
     vmh_frame_unref(frame);
+    vmh_spec_set(spec, "name", "another", &error);
+    assert_ok(vmh_host_create_vm(host, spec, VMH_CREATE_START, &error));
+    frame = sample(host, "cpu.time");
+    ck_assert_uint_eq(vmh_frame_rows(frame), VMS + 1);
+    ck_assert_uint_ne(cell(frame, "another", "cpu.time"), VMH_METRIC_NONE);
+    vmh_frame_unref(frame);
     vmh_spec_unref(spec);
     vmh_vm_unref(vm);
     vmh_host_unref(host);
