@@ -106,9 +106,15 @@ vmh_vm *boot_guest(vmh_host *host, vmh_spec *spec, const char *cmdline, int *con
     vm = create(host, spec, VMH_CREATE_START);
     *console = vmh_vm_console(vm, NULL, 0, &error);
     ck_assert_msg(*console >= 0, "%s", vmh_error_message(error));
-    ck_assert_msg(test_wait_console(*console, seen, "vmhost-guest: ready", PATIENCE_MS), "the guest says: %s",
-                  seen->str);
+    ck_assert_msg(test_wait_console(*console, seen, " nics=", PATIENCE_MS) &&
+                      strstr(seen->str, "vmhost-guest: ready"),
+                  "the guest says: %s", last_words(seen));
     return vm;
+}
+
+const char *last_words(const GString *seen)
+{
+    return seen->str + (seen->len > 800 ? seen->len - 800 : 0);
 }
 
 guint last_tick(const GString *seen)

@@ -34,6 +34,9 @@ vmh_host *open_host(const char *uri);
 vmh_vm *boot_guest(vmh_host *host, vmh_spec *spec, const char *cmdline, int *console, GString *seen);
 vmh_vm *create(vmh_host *host, const vmh_spec *spec, uint64_t flags);
 
+/* The end of what a console has said, for messages. */
+const char *last_words(const GString *seen);
+
 /* The number of the last whole "tick N" that the console has said, or 0; and whether none was left out. */
 guint    last_tick(const GString *seen);
 gboolean ticks_are_contiguous(const GString *seen);

@@ -35,7 +35,7 @@ char *test_name(const char *what)
 {
     static gint number;
 
-    return g_strdup_printf("%s%d-%s", test_prefix(), g_atomic_int_add(&number, 1), what);
+    return g_strdup_printf("%s%d-%d-%s", test_prefix(), (int)getpid() % 1000, g_atomic_int_add(&number, 1), what);
 }
 
 void test_clean(vmh_host *host)
