@@ -22,17 +22,20 @@
 #define UNREAD_LIMIT (1024 * 1024)
 #define CHUNK 4096
 
-/* What the event loop and the threads share: something to wake the one that writes to the caller. */
-typedef struct {
-    gatomicrefcount refs;
-    int             fd;
-} bell;
+/*
+ * The descriptors that wake the threads that write to callers, by number. A stream's callback carries the number:
+ * libvirt does not always free what a callback was given, nor wait for one under way when it is removed, and a
+ * number that was taken down leads nowhere.
+ */
+static GMutex      bells_lock;
+static GHashTable *bells;
 
 typedef struct {
     gatomicrefcount refs; /* the two threads' */
     virConnectPtr   connection;
     virStreamPtr    stream;
-    bell           *bell;
+    gpointer        bell; /* its number */
+    int             bell_fd;
     GCancellable   *over; /* the host was lost or closed */
     int             over_fd;
     int             fd;          /* the caller has the other end */
@@ -45,14 +48,38 @@ typedef struct {
     gint        failed;
 } console;
 
-static void bell_unref(void *data)
+static gpointer bell_hang(int fd)
 {
-    bell *b = data;
+    static gsize last;
+    gpointer     number;
 
-    if (!g_atomic_ref_count_dec(&b->refs))
-        return;
-    close(b->fd);
-    g_free(b);
+    g_mutex_lock(&bells_lock);
+    if (!bells)
+        bells = g_hash_table_new(NULL, NULL);
+    number = GSIZE_TO_POINTER(++last);
+    g_hash_table_insert(bells, number, GINT_TO_POINTER(fd));
+    g_mutex_unlock(&bells_lock);
+    return number;
+}
+
+static void bell_ring(gpointer number)
+{
+    gpointer fd;
+
+    g_mutex_lock(&bells_lock);
+    if (g_hash_table_lookup_extended(bells, number, NULL, &fd))
+        eventfd_write(GPOINTER_TO_INT(fd), 1);
+    g_mutex_unlock(&bells_lock);
+}
+
+static void bell_take_down(gpointer number)
+{
+    gpointer fd;
+
+    g_mutex_lock(&bells_lock);
+    if (g_hash_table_steal_extended(bells, number, NULL, &fd) && GPOINTER_TO_INT(fd) >= 0)
+        close(GPOINTER_TO_INT(fd));
+    g_mutex_unlock(&bells_lock);
 }
 
 /* The last calls to the host may take their time; the caller has seen the end by then. */
@@ -71,7 +98,7 @@ static void console_unref(console *c)
     if (c->over_fd >= 0)
         g_cancellable_release_fd(c->over);
     g_object_unref(c->over);
-    bell_unref(c->bell);
+    bell_take_down(c->bell);
     g_byte_array_unref(c->unread);
     g_free(c);
 }
@@ -104,20 +131,18 @@ static void run_input(void *data)
         n = recv(c->fd, buffer, sizeof(buffer), 0);
     while ((n < 0 && errno == EINTR) || (n > 0 && send_on(c, buffer, n)));
     g_atomic_int_set(&c->input_ended, TRUE);
-    eventfd_write(c->bell->fd, 1);
+    bell_ring(c->bell);
     console_unref(c);
 }
 
 /* --- from the guest to the caller --- */
 
 /* On the event loop. Until the thread has seen to it, the stream shall not call again. */
-static void on_stream(virStreamPtr stream, int events, void *data)
+static void on_stream(virStreamPtr stream, int events, void *number)
 {
-    bell *b = data;
-
     (void)events;
     virStreamEventUpdateCallback(stream, 0);
-    eventfd_write(b->fd, 1);
+    bell_ring(number);
 }
 
 static void receive(console *c)
@@ -153,7 +178,7 @@ static void wait_and_deliver(console *c)
 {
     struct pollfd fds[] = {
         {.fd = c->caller_gone ? -1 : c->fd, .events = c->unread->len ? POLLOUT : 0},
-        {.fd = c->stream_ended ? -1 : c->bell->fd, .events = POLLIN},
+        {.fd = c->stream_ended ? -1 : c->bell_fd, .events = POLLIN},
         {.fd = c->stream_ended ? -1 : c->over_fd, .events = POLLIN},
     };
     eventfd_t count;
@@ -165,7 +190,7 @@ static void wait_and_deliver(console *c)
     if (fds[0].revents & (POLLHUP | POLLERR))
         c->caller_gone = TRUE;
     if (fds[1].revents)
-        eventfd_read(c->bell->fd, &count);
+        eventfd_read(c->bell_fd, &count);
     if (!c->stream_ended)
         receive(c);
     if (fds[2].revents && !c->stream_ended)
@@ -269,23 +294,20 @@ static int start(virConnectPtr connection, virStreamPtr stream, GCancellable *ov
     g_atomic_ref_count_init(&c->refs);
     c->connection = connection;
     c->stream = stream;
-    c->bell = g_new0(bell, 1);
-    g_atomic_ref_count_init(&c->bell->refs);
-    c->bell->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    c->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    c->bell = bell_hang(c->bell_fd);
     c->over = g_object_ref(over);
     c->over_fd = g_cancellable_get_fd(over);
     c->unread = g_byte_array_new();
-    if (c->bell->fd < 0 || c->over_fd < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
+    if (c->bell_fd < 0 || c->over_fd < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
         vmhi_error_set(error, VMH_ERR_RESOURCE, "opening a console: %s", g_strerror(errno));
         c->fd = -1;
         console_unref(c);
         return -1;
     }
     c->fd = fds[1];
-    g_atomic_ref_count_inc(&c->bell->refs);
-    if (virStreamEventAddCallback(stream, 0, on_stream, c->bell, bell_unref) < 0) {
+    if (virStreamEventAddCallback(stream, 0, on_stream, c->bell, NULL) < 0) {
         vmhi_libvirt_error(error, NULL, "opening a console");
-        bell_unref(c->bell);
         close(fds[0]);
         console_unref(c);
         return -1;

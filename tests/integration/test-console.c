@@ -100,14 +100,26 @@ START_TEST(it_is_one_readers_unless_forced)
 }
 END_TEST
 
-/* The console is free again as soon as the host has heard that it was closed. */
+static guint descriptors(void)
+{
+    g_autoptr(GDir) directory = g_dir_open("/proc/self/fd", 0, NULL);
+    guint count = 0;
+
+    while (g_dir_read_name(directory))
+        count++;
+    return count;
+}
+
+/* The console is free again as soon as the host has heard that it was closed, and nothing is left of it. */
 START_TEST(a_closed_console_can_be_opened_again)
 {
     g_autoptr(vmh_error) error = NULL;
     int64_t until;
+    guint   before;
     guest   g;
 
     begin(&g, NULL);
+    before = descriptors();
     for (int i = 0; i < 20; i++) {
         close(g.fd);
         until = test_now_ms() + PATIENCE_MS;
@@ -117,6 +129,10 @@ START_TEST(a_closed_console_can_be_opened_again)
         } while (g.fd < 0 && vmh_error_code(error) == VMH_ERR_BUSY && test_now_ms() < until);
         ck_assert_msg(g.fd >= 0, "%s", vmh_error_message(error));
     }
+    until = test_now_ms() + PATIENCE_MS;
+    while (descriptors() > before && test_now_ms() < until)
+        g_usleep(10000);
+    ck_assert_uint_le(descriptors(), before);
     close(g.fd);
     end(&g);
 }
