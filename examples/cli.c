@@ -107,11 +107,23 @@ int cli_usage_error(const char *format, ...)
     return CLI_USAGE;
 }
 
+/* Where the message itself begins with what was done, as 'starting VM "a": ', that is not said twice. */
+static const char *skip_doing(const char *message, const char *doing)
+{
+    const char      *quote = strchr(doing, '"');
+    gsize            verb = quote ? (gsize)(quote - doing) : strlen(doing);
+    g_autofree char *plain = g_strconcat(doing, ": ", NULL);
+    g_autofree char *with_kind = g_strdup_printf("%.*sVM %s: ", (int)verb, doing, doing + verb);
+
+    if (g_str_has_prefix(message, plain))
+        return message + strlen(plain);
+    return message + (g_str_has_prefix(message, with_kind) ? strlen(with_kind) : 0);
+}
+
 int cli_fail(vmh_error *error, const char *doing, ...)
 {
     g_autofree char *text = NULL, *line = NULL;
-    const char      *property = vmh_error_property(error);
-    const char      *message = vmh_error_message(error);
+    const char      *property = vmh_error_property(error), *message;
     va_list          list;
 
     if (!error) /* who returned no error has said already what there was to say */
@@ -119,6 +131,7 @@ int cli_fail(vmh_error *error, const char *doing, ...)
     va_start(list, doing);
     text = g_strdup_vprintf(doing, list);
     va_end(list);
+    message = skip_doing(vmh_error_message(error), text);
     if (property && !strstr(message, property))
         line = g_strdup_printf("%s: %s: %s", text, property, message);
     else

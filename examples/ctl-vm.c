@@ -286,7 +286,7 @@ static int run_console(char **arguments)
         return status;
     fd = vmh_vm_console(vm, arguments[1], force ? VMH_CONSOLE_FORCE : 0, &error);
     if (fd < 0) {
-        status = cli_fail(error, "opening the console of \"%s\"", arguments[0]);
+        status = cli_fail(error, "opening a console of \"%s\"", arguments[0]);
     } else {
         if (isatty(STDIN_FILENO))
             cli_notice("this is the console of \"%s\"; Ctrl-] leaves it", arguments[0]);

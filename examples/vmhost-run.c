@@ -169,7 +169,7 @@ static int attach(vmh_vm *vm, vmh_queue *queue, const char *label)
     int        fd = vmh_vm_console(vm, NULL, 0, &error);
 
     if (fd < 0)
-        return cli_fail(error, "opening the console of \"%s\"", label);
+        return cli_fail(error, "opening a console of \"%s\"", label);
     if (cli_finish(vmh_vm_resume(vm, 0, &error), &error) < 0) {
         close(fd);
         return cli_fail(error, "starting \"%s\"", label);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The tools as a user meets them, on hosts that need no daemon: exit codes, what goes where, JSON, hostile names.
 # usage: tools-test.sh DIRECTORY-OF-THE-TOOLS DIRECTORY-OF-THE-MANUAL; writes TAP.
+# shellcheck disable=SC2317 # check calls the functions
 set -u
 PATH=$1:$PATH
 manual=$2
@@ -30,8 +31,13 @@ for tool in vmhost-run vmhost-list vmhost-ctl vmhost-migrate; do
 	check "$tool says so" says err "writing the output"
 done
 
+once()
+{
+	(($(grep -oF -- "$2" "$scratch/$1" | wc -l) == 1))
+}
+
 # Each long option and each verb of the help is in the manual.
-# shellcheck disable=SC2013,SC2317 # words without spaces; check calls it
+# shellcheck disable=SC2013 # words without spaces
 documented()
 {
 	local word
@@ -83,6 +89,8 @@ check "a verb's help is on stdout" says out --paused
 run vmhost-ctl -c nobody:///x list
 check "a URI of nobody fails" exits 1
 check "the error tells tool, deed and object" says err 'vmhost-ctl: opening "nobody:///x": '
+run vmhost-ctl -c "test://$scratch/nothing.xml" list
+check "and tells the deed once" once err 'opening '
 ctl show nobody
 check "a VM that is not there fails" exits 1
 check "its error tells the name" says err 'finding "nobody"'
