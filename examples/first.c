@@ -27,11 +27,14 @@ int main(int argc, char **argv)
     ssize_t length;
     while (!err && (length = read(console, text, sizeof text)) > 0)
         fwrite(text, 1, (size_t)length, stdout);
-    if (err)
+    int failed = err != NULL;
+    if (failed)
         fprintf(stderr, "%s\n", vmh_error_message(err));
-    vmh_vm_unref(vm);
+    close(console);
+    vmh_vm_unref(vm); /* stops nothing: had the guest not ended, it would run on */
     vmh_job_unref(job);
     vmh_spec_unref(spec);
     vmh_host_unref(host);
-    return err ? 1 : 0;
+    vmh_error_free(err);
+    return failed;
 }
