@@ -26,8 +26,9 @@ enum {
  * since: nothing falls between. topics: "vm", "job", "host", several with commas, or NULL for all.
  * flags: 0. VMH_ERR_UNKNOWN_NAME: a topic there is not. The queue keeps its host alive. Since 0.1.
  *
- * It holds 4096 events at the most; when more wait, or after the connection was re-made, they are replaced
- * by RESYNC, a new snapshot and SYNCED. Progress of one job is kept once, the newest.
+ * It holds 4096 events at the most; when more wait, they are replaced by RESYNC, a new snapshot and SYNCED. After the
+ * connection was re-made so are those of VMs, behind HOST_LOST and HOST_BACK. Progress of one job is kept once, the
+ * newest.
  */
 VMH_API vmh_queue *vmh_queue_new(vmh_host *host, const char *topics, uint64_t flags, vmh_error **error);
 VMH_API vmh_queue *vmh_queue_ref(vmh_queue *queue);

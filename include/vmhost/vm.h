@@ -96,8 +96,9 @@ VMH_API vmh_job *vmh_vm_migrate(vmh_vm *vm, vmh_host *destination, const vmh_spe
 /*
  * A console as a descriptor to read from and write to (a socket, close-on-exec, blocking; the caller's
  * to close), or negative. name is the <id> of console.<id>, or NULL for the first. End of file: the guest
- * stopped, moved, or the connection broke. VMH_ERR_BUSY: another program has it open; VMH_ERR_NOT_FOUND;
- * VMH_ERR_STATE: not running. Since 0.1.
+ * stopped, moved, the connection broke, or the last handle of the host was dropped. Of what the guest writes and the
+ * program does not read, 1 MiB waits and the rest is lost. VMH_ERR_BUSY: another program has it open;
+ * VMH_ERR_NOT_FOUND; VMH_ERR_STATE: not running. Since 0.1.
  */
 VMH_API int32_t vmh_vm_console(vmh_vm *vm, const char *name, uint64_t flags, vmh_error **error);
 

@@ -149,7 +149,9 @@ static int on_lifecycle(G_GNUC_UNUSED virConnectPtr connection, virDomainPtr dom
     if (!voice)
         return 0;
     host = vmhi_voice_host(voice);
-    if (virDomainGetUUIDString(domain, uuid) == 0) {
+    if (!host->watch->trusted) {
+        vmhi_watch_overheard(host->watch);
+    } else if (virDomainGetUUIDString(domain, uuid) == 0) {
         if (event == VIR_DOMAIN_EVENT_DEFINED)
             defined(host, uuid, domain, detail);
         else if (event == VIR_DOMAIN_EVENT_UNDEFINED)

@@ -43,6 +43,11 @@ vmhi_known *vmhi_watch_hear(vmhi_watch *watch, const char *uuid)
     return vm;
 }
 
+void vmhi_watch_overheard(vmhi_watch *watch)
+{
+    watch->serial++;
+}
+
 void vmhi_watch_drop(vmhi_watch *watch, const char *uuid)
 {
     watch->serial++;

@@ -31,6 +31,12 @@ void vmhi_watch_reset(vmhi_watch *watch);
 vmhi_known *vmhi_watch_hear(vmhi_watch *watch, const char *uuid);
 void        vmhi_watch_drop(vmhi_watch *watch, const char *uuid);
 
+/*
+ * An event before the first list is done: what it means for a VM of which nothing is known, not even whether it stays
+ * when it stops, cannot be said. The list that follows will not be understood, and another one tells.
+ */
+void vmhi_watch_overheard(vmhi_watch *watch);
+
 /* NULL: not known. */
 const vmhi_known *vmhi_watch_find(const vmhi_watch *watch, const char *uuid);
 

@@ -92,7 +92,7 @@ static void tell_locked(vmhi_inventory *inventory, const vmh_event *event)
     for (guint i = 0; i < inventory->queues->len; i++) {
         vmhi_queue *queue = inventory->queues->pdata[i];
         if (!vmhi_queue_push(queue, event))
-            vmhi_queue_begin(queue, all_locked(inventory), TRUE);
+            vmhi_queue_begin(queue, all_locked(inventory), VMHI_BEGIN_OVERFLOWN);
     }
 }
 
@@ -358,7 +358,7 @@ void vmhi_inventory_subscribe(vmhi_inventory *inventory, vmhi_queue *queue)
 {
     g_mutex_lock(&inventory->lock);
     g_ptr_array_add(inventory->queues, queue);
-    vmhi_queue_begin(queue, all_locked(inventory), FALSE);
+    vmhi_queue_begin(queue, all_locked(inventory), VMHI_BEGIN_FIRST);
     g_mutex_unlock(&inventory->lock);
 }
 
@@ -381,6 +381,6 @@ void vmhi_inventory_resync(vmhi_inventory *inventory)
 {
     g_mutex_lock(&inventory->lock);
     for (guint i = 0; i < inventory->queues->len; i++)
-        vmhi_queue_begin(inventory->queues->pdata[i], all_locked(inventory), TRUE);
+        vmhi_queue_begin(inventory->queues->pdata[i], all_locked(inventory), VMHI_BEGIN_RECONNECTED);
     g_mutex_unlock(&inventory->lock);
 }

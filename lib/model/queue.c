@@ -12,8 +12,9 @@ struct vmhi_queue {
     int        fd; /* an eventfd, readable while an event waits */
     GMutex     lock;
     GCond      more;
-    gboolean   resync;   /* RESYNC is due before the snapshot */
-    gboolean   synced;   /* SYNCED was given */
+    GQueue     earlier; /* what is told before all else: of jobs and the host, from before a connection was re-made */
+    gboolean   resync;  /* RESYNC is due before the snapshot */
+    gboolean   synced;  /* SYNCED was given */
     GPtrArray *snapshot; /* records still to be told, from `next` on; NULL: none */
     guint      next;
     GQueue     events;
@@ -63,6 +64,7 @@ vmhi_queue *vmhi_queue_new(unsigned topics, guint limit, vmh_error **error)
     queue->topics = topics;
     queue->limit = limit;
     queue->fd = fd;
+    g_queue_init(&queue->earlier);
     g_queue_init(&queue->events);
     g_mutex_init(&queue->lock);
     g_cond_init(&queue->more);
@@ -78,6 +80,7 @@ static void drop_events(vmhi_queue *queue)
 void vmhi_queue_free(vmhi_queue *queue)
 {
     drop_events(queue);
+    g_queue_clear_full(&queue->earlier, (GDestroyNotify)vmhi_event_free);
     close(queue->fd);
     g_mutex_clear(&queue->lock);
     g_cond_clear(&queue->more);
@@ -91,7 +94,8 @@ int vmhi_queue_fd(const vmhi_queue *queue)
 
 static gboolean has_event(vmhi_queue *queue)
 {
-    return queue->resync || queue->snapshot || !queue->synced || !g_queue_is_empty(&queue->events);
+    return !g_queue_is_empty(&queue->earlier) || queue->resync || queue->snapshot || !queue->synced ||
+           !g_queue_is_empty(&queue->events);
 }
 
 /* Called with the lock held, after each change: the descriptor is readable exactly while an event waits. */
@@ -110,20 +114,6 @@ static void update_fd(vmhi_queue *queue)
         g_cond_broadcast(&queue->more);
 }
 
-void vmhi_queue_begin(vmhi_queue *queue, GPtrArray *records, gboolean resync)
-{
-    g_mutex_lock(&queue->lock);
-    drop_events(queue);
-    queue->resync = resync;
-    queue->synced = FALSE;
-    queue->next = 0;
-    if ((queue->topics & VMHI_TOPIC_VM) && records->len)
-        queue->snapshot = g_steal_pointer(&records);
-    update_fd(queue);
-    g_mutex_unlock(&queue->lock);
-    g_clear_pointer(&records, g_ptr_array_unref);
-}
-
 static unsigned topic_of(int32_t type)
 {
     switch (type) {
@@ -136,6 +126,35 @@ static unsigned topic_of(int32_t type)
     default:
         return VMHI_TOPIC_VM;
     }
+}
+
+/* A new snapshot says all that was to be said of VMs, and nothing of jobs or the host. */
+static void keep_others(vmhi_queue *queue)
+{
+    vmh_event *event;
+
+    while ((event = g_queue_pop_head(&queue->events))) {
+        if (topic_of(event->type) != VMHI_TOPIC_VM && g_queue_get_length(&queue->earlier) < queue->limit)
+            g_queue_push_tail(&queue->earlier, event);
+        else
+            vmhi_event_free(event);
+    }
+}
+
+void vmhi_queue_begin(vmhi_queue *queue, GPtrArray *records, vmhi_begin why)
+{
+    g_mutex_lock(&queue->lock);
+    if (why == VMHI_BEGIN_RECONNECTED)
+        keep_others(queue);
+    drop_events(queue);
+    queue->resync = why != VMHI_BEGIN_FIRST;
+    queue->synced = FALSE;
+    queue->next = 0;
+    if ((queue->topics & VMHI_TOPIC_VM) && records->len)
+        queue->snapshot = g_steal_pointer(&records);
+    update_fd(queue);
+    g_mutex_unlock(&queue->lock);
+    g_clear_pointer(&records, g_ptr_array_unref);
 }
 
 /* Of the progress of a job only the newest is of use. */
@@ -182,6 +201,8 @@ static vmh_event *pop_snapshot(vmhi_queue *queue)
 
 static vmh_event *pop_locked(vmhi_queue *queue)
 {
+    if (!g_queue_is_empty(&queue->earlier))
+        return g_queue_pop_head(&queue->earlier);
     if (queue->resync) {
         queue->resync = FALSE;
         return vmhi_event_new(VMH_EVENT_RESYNC, NULL);

@@ -31,8 +31,14 @@ vmhi_queue *vmhi_queue_new(unsigned topics, guint limit, vmh_error **error);
 void        vmhi_queue_free(vmhi_queue *queue);
 int         vmhi_queue_fd(const vmhi_queue *queue);
 
-/* Begins anew with these records (taken); resync: and says that something was missed. */
-void vmhi_queue_begin(vmhi_queue *queue, GPtrArray *records, gboolean resync);
+typedef enum {
+    VMHI_BEGIN_FIRST,
+    VMHI_BEGIN_OVERFLOWN,  /* RESYNC, and what waited is dropped */
+    VMHI_BEGIN_RECONNECTED /* RESYNC, after what waits of jobs and the host */
+} vmhi_begin;
+
+/* Begins anew with these records (taken). */
+void vmhi_queue_begin(vmhi_queue *queue, GPtrArray *records, vmhi_begin why);
 
 /* Takes a copy. FALSE when the queue is full: the caller begins it anew. */
 gboolean vmhi_queue_push(vmhi_queue *queue, const vmh_event *event);

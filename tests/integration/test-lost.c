@@ -75,6 +75,7 @@ static void assert_is_back(victim *v)
 {
     g_autoptr(vmh_error) error = NULL;
 
+    wait_for(v, VMH_EVENT_HOST_BACK, PATIENCE_MS);
     wait_for(v, VMH_EVENT_RESYNC, PATIENCE_MS);
     wait_for(v, VMH_EVENT_SYNCED, PATIENCE_MS);
     ck_assert_int_eq(vmh_host_connected(v->host), 1);

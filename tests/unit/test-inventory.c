@@ -206,6 +206,34 @@ START_TEST(too_many_events_become_a_new_snapshot)
 }
 END_TEST
 
+static void publish(int32_t type)
+{
+    vmhi_inventory_publish(inventory, vmhi_event_new(type, NULL));
+}
+
+START_TEST(a_new_connection_drops_nothing_of_the_host)
+{
+    setup();
+    see(ONE, "one", VMH_VM_RUNNING);
+    subscribe(VMHI_TOPIC_VM | VMHI_TOPIC_HOST, 10);
+    expect(VMH_EVENT_VM_ADDED);
+    expect(VMH_EVENT_SYNCED);
+    publish(VMH_EVENT_HOST_LOST);
+    see(ONE, "one", VMH_VM_PAUSED); /* the snapshot says it */
+    publish(VMH_EVENT_HOST_BACK);
+    vmhi_inventory_resync(inventory);
+    see(ONE, "one", VMH_VM_RUNNING);
+    expect(VMH_EVENT_HOST_LOST);
+    expect(VMH_EVENT_HOST_BACK);
+    expect(VMH_EVENT_RESYNC);
+    expect(VMH_EVENT_VM_ADDED);
+    expect(VMH_EVENT_SYNCED);
+    expect(VMH_EVENT_VM_STATE);
+    expect(0);
+    teardown();
+}
+END_TEST
+
 static void publish_job(int32_t type, uint64_t job, uint64_t done)
 {
     vmh_event *event = vmhi_event_new(type, NULL);
@@ -302,8 +330,9 @@ START_TEST(following_the_events_of_many_threads_gives_the_inventory)
 }
 END_TEST
 
-UNIT_RUN("inventory", a_queue_begins_with_what_there_is, the_same_news_twice_is_one_event,
-         an_event_during_a_list_is_the_newer_word, what_a_list_leaves_out_is_gone_unless_the_list_broke,
-         a_look_that_took_too_long_does_not_count, an_old_event_after_a_look_does_not_count,
-         too_many_events_become_a_new_snapshot, progress_of_a_job_is_kept_once, names_and_uuids_are_found,
+UNIT_RUN("inventory", a_new_connection_drops_nothing_of_the_host, a_queue_begins_with_what_there_is,
+         the_same_news_twice_is_one_event, an_event_during_a_list_is_the_newer_word,
+         what_a_list_leaves_out_is_gone_unless_the_list_broke, a_look_that_took_too_long_does_not_count,
+         an_old_event_after_a_look_does_not_count, too_many_events_become_a_new_snapshot,
+         progress_of_a_job_is_kept_once, names_and_uuids_are_found,
          following_the_events_of_many_threads_gives_the_inventory)
