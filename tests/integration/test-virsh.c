@@ -236,9 +236,9 @@ static vmh_event *next(vmh_queue *queue, stage *s, int32_t type, const char *wha
 
 static void assert_state_told(vmh_queue *queue, stage *s, const char *verb, const char *state)
 {
-    g_autofree char *output = VIRSH(verb, s->name);
-    vmh_event       *event = NULL;
+    vmh_event *event = NULL;
 
+    g_free(VIRSH(verb, s->name));
     do {
         vmh_event_free(event);
         event = next(queue, s, VMH_EVENT_VM_STATE, verb);
