@@ -77,8 +77,12 @@ void lab(const char *program, ...)
 vmh_host *open_host(const char *uri)
 {
     g_autoptr(vmh_error) error = NULL;
-    vmh_host *host = vmh_host_open(uri, NULL, 0, &error);
+    g_autoptr(vmh_spec) options = vmh_spec_new("open", &error);
+    vmh_host *host;
 
+    /* A host that was hurt may take its time to let go of what it was about. */
+    vmh_spec_set_u64(options, VMH_OPEN_CONNECT_TIMEOUT, PATIENCE_MS, &error);
+    host = vmh_host_open(uri, options, 0, &error);
     ck_assert_msg(host != NULL, "%s: %s", uri, vmh_error_message(error));
     return host;
 }
