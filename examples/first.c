@@ -25,8 +25,10 @@ int main(int argc, char **argv)
 
     char    text[4096];
     ssize_t length;
-    while (!err && (length = read(console, text, sizeof text)) > 0)
+    while (!err && (length = read(console, text, sizeof text)) > 0) {
         fwrite(text, 1, (size_t)length, stdout);
+        fflush(stdout);
+    }
     int failed = err != NULL;
     if (failed)
         fprintf(stderr, "%s\n", vmh_error_message(err));

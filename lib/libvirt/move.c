@@ -222,9 +222,14 @@ static uint64_t stalled_ms(const shared *s)
     return (uint64_t)(g_get_monotonic_time() - s->moved_us) / 1000;
 }
 
+static gboolean has_begun(const job_stats *stats)
+{
+    return stats->processed || stats->remaining;
+}
+
 static int32_t phase_of(const job_stats *stats)
 {
-    if (!stats->processed && !stats->remaining)
+    if (!has_begun(stats))
         return VMH_PHASE_PREPARE;
     return stats->switching ? VMH_PHASE_SWITCH : VMH_PHASE_MEMORY;
 }
@@ -233,7 +238,7 @@ static int32_t phase_of(const job_stats *stats)
 static void report(vmhi_task *task, const job_stats *stats, uint64_t stalled)
 {
     vmhi_task_progress(task, VMH_PROGRESS_PHASE, phase_of(stats));
-    if (phase_of(stats) == VMH_PHASE_PREPARE)
+    if (!has_begun(stats))
         return;
     vmhi_task_progress(task, VMH_PROGRESS_STALLED_MS, stalled);
     vmhi_task_progress(task, VMH_PROGRESS_BYTES_DONE, stats->processed);
@@ -259,8 +264,7 @@ static void report_all_moved(vmhi_task *task, const job_stats *stats)
 /* Under the lock: why it must end early, or 0. */
 static int32_t reason_to_abort(const shared *s, vmhi_task *task)
 {
-    gboolean begun = phase_of(&s->stats) != VMH_PHASE_PREPARE;
-    uint64_t limit = begun ? s->move.stall_timeout_ms : s->move.begin_timeout_ms;
+    uint64_t limit = has_begun(&s->stats) ? s->move.stall_timeout_ms : s->move.begin_timeout_ms;
 
     if (!s->move.can_abort || s->post_copy)
         return 0;
@@ -274,7 +278,7 @@ static int32_t reason_to_abort(const shared *s, vmhi_task *task)
 }
 
 /* Watches until it is done, or did not react to an abort for too long. Returns why it was aborted, or 0. */
-static int32_t watch(shared *s, vmhi_task *task, uint64_t *stalled)
+static int32_t watch(shared *s, vmhi_task *task, uint64_t *stalled, gboolean *begun)
 {
     int32_t  why = 0;
     int64_t  abort_us = 0;
@@ -288,6 +292,7 @@ static int32_t watch(shared *s, vmhi_task *task, uint64_t *stalled)
         if (!why && (why = reason_to_abort(s, task)) != 0) {
             abort_us = g_get_monotonic_time();
             *stalled = still;
+            *begun = has_begun(&stats);
             s->abort = TRUE;
             g_cond_broadcast(&s->changed);
         }
@@ -305,7 +310,7 @@ static int32_t watch(shared *s, vmhi_task *task, uint64_t *stalled)
 }
 
 /* What libvirt says of an aborted migration is only that it was aborted; we know why. */
-static gboolean conclude(shared *s, int32_t why, uint64_t stalled, job_stats *last, vmh_error **error)
+static gboolean conclude(shared *s, int32_t why, uint64_t stalled, gboolean begun, job_stats *last, vmh_error **error)
 {
     gboolean moved;
 
@@ -318,7 +323,7 @@ static gboolean conclude(shared *s, int32_t why, uint64_t stalled, job_stats *la
         vmhi_error_set(error, why, "the migration was cancelled");
     else if (!moved && why == VMH_ERR_LOST)
         vmhi_error_set(error, why, "the connection to the destination broke, and the migration was ended");
-    else if (!moved && why == VMH_ERR_TIMEOUT && phase_of(last) == VMH_PHASE_PREPARE)
+    else if (!moved && why == VMH_ERR_TIMEOUT && !begun)
         vmhi_error_set_property(error, why, "call.timeout",
                                 "the migration was ended: it had not begun after %" G_GUINT64_FORMAT " ms", stalled);
     else if (!moved && why == VMH_ERR_TIMEOUT)
@@ -336,13 +341,13 @@ gboolean vmhi_move_run(vmhi_move *move, vmhi_task *task, vmh_error **error)
     job_stats last;
     uint64_t  stalled = 0;
     int32_t   why;
-    gboolean  done;
+    gboolean  begun = FALSE, done;
 
     vmhi_task_can_cancel(task, move->can_abort);
     vmhi_thread_run(run_move, shared_ref(s));
     vmhi_thread_run(run_poll, shared_ref(s));
-    why = watch(s, task, &stalled);
-    done = conclude(s, why, stalled, &last, error);
+    why = watch(s, task, &stalled, &begun);
+    done = conclude(s, why, stalled, begun, &last, error);
     if (done)
         report_all_moved(task, &last);
     shared_unref(s);
