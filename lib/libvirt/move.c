@@ -7,7 +7,7 @@
 #include "model/thread.h"
 #include <string.h>
 
-enum { POLL_MS = 250, WATCH_MS = 50, ABORT_WAIT_MS = 30000, POST_COPY_PASS = 2 };
+enum { POLL_MS = 250, FIRST_POLL_MS = 25, WATCH_MS = 50, ABORT_WAIT_MS = 30000, POST_COPY_PASS = 2 };
 
 /* What libvirt's statistics of the job say. */
 typedef struct {
@@ -188,7 +188,13 @@ static void publish(shared *s, const job_stats *stats, gboolean post_copy, gbool
     s->stats = *stats;
 }
 
-/* Asks how far it is, and passes an abort on; either call may hang, and only this thread with it. */
+static gboolean has_begun(const job_stats *stats)
+{
+    return stats->processed || stats->remaining;
+}
+
+/* Asks how far it is, often until the first bytes, as all may be over soon after; and passes an abort on; either call
+ * may hang, and only this thread with it. */
 static void run_poll(void *data)
 {
     shared  *s = data;
@@ -198,7 +204,8 @@ static void run_poll(void *data)
     while (!s->done) {
         job_stats stats = {0};
         gboolean  abort = s->abort && !aborted;
-        int64_t   next_us = g_get_monotonic_time() + (abort ? WATCH_MS : POLL_MS) * 1000;
+        int64_t   pause_ms = !has_begun(&s->stats) ? FIRST_POLL_MS : abort ? WATCH_MS : POLL_MS;
+        int64_t   next_us = g_get_monotonic_time() + pause_ms * 1000;
 
         g_mutex_unlock(&s->lock);
         if (abort) /* fails before the first byte: then again in a moment */
@@ -220,11 +227,6 @@ static void run_poll(void *data)
 static uint64_t stalled_ms(const shared *s)
 {
     return (uint64_t)(g_get_monotonic_time() - s->moved_us) / 1000;
-}
-
-static gboolean has_begun(const job_stats *stats)
-{
-    return stats->processed || stats->remaining;
 }
 
 static int32_t phase_of(const job_stats *stats)

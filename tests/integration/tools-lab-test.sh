@@ -82,7 +82,7 @@ check "it says where the guest is" says err "goes on at $a"
 run vmhost-list --json "$a"
 check "and it is there" json 'd[0]["state"] == "running"'
 
-run vmhost-migrate -c "$a" three "$b" --json --downtime 500ms
+run vmhost-migrate -c "$a" three "$b" --json --downtime 500ms --bandwidth 16MiB/s
 check "a migration succeeds" exits 0
 check "its result is told" json 'd["outcome"] == "done" and d["bytes"] > 0 and d["elapsed_ms"] > 0'
 run vmhost-list --json "$a" "$b"
