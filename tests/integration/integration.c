@@ -93,13 +93,6 @@ vmh_vm *create(vmh_host *host, const vmh_spec *spec, uint64_t flags)
     vmh_job *job = vmh_host_create_vm(host, spec, flags, &error);
     vmh_vm  *vm;
 
-    /* Seen once where many hosts shared a kernel: a control group that libvirt has just made is not there. Nothing
-     * is left of such a VM, so it can be created again; anything else is a failure. */
-    if (vmh_job_wait(job, PATIENCE_MS, &error) < 0 && strstr(vmh_error_message(error), "/sys/fs/cgroup/")) {
-        g_clear_pointer(&error, vmh_error_free);
-        vmh_job_unref(job);
-        job = vmh_host_create_vm(host, spec, flags, &error);
-    }
     ck_assert_msg(vmh_job_wait(job, PATIENCE_MS, &error) == 0, "%s", vmh_error_message(error));
     vm = vmh_job_result_vm(job);
     vmh_job_unref(job);

@@ -81,15 +81,30 @@ take_back()
 	done
 }
 
-# The groups of labs that are gone: whose first process, in the name, has ended, and that hold no other. The latter
-# tells also of a lab whose process numbers mean nothing here.
+# Makes the lab's topmost groups and locks them for as long as a process of the lab lives, all of which inherit the
+# locks. Process numbers would not do: another namespace counts them differently, and sees no process of ours.
+claim_cgroups()
+{
+	local top group lock
+	while read -r top; do
+		group=$top/$1
+		while mkdir -p "$group" 2>/dev/null; do
+			{ exec {lock}<"$group"; } 2>/dev/null || continue
+			flock "$lock"
+			# Someone who found it before it was locked may have removed it.
+			[[ ! $group -ef /proc/self/fd/$lock ]] || break
+			exec {lock}<&-
+		done
+	done < <(cgroup_mounts)
+}
+
+# The groups of labs that are gone, whose lock nobody holds.
 stale_cgroups()
 {
 	local top group
 	while read -r top; do
 		for group in "$top"/vmhost-lab-*; do
-			[[ -d $group && ! -e /proc/${group##*-} ]] || continue
-			[[ $(find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null | head -n 1) ]] || echo "$group"
+			[[ ! -d $group ]] || ! flock --nonblock "$group" true 2>/dev/null || echo "$group"
 		done
 	done < <(cgroup_mounts)
 }
@@ -99,6 +114,7 @@ remove_stale_cgroups()
 {
 	local group
 	while read -r group; do
-		find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
+		# Held meanwhile, so that it is not claimed anew, by a lab of the same name, and removed then.
+		flock --nonblock "$group" find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
 	done < <(stale_cgroups)
 }
