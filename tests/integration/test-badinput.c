@@ -123,16 +123,30 @@ static void try_property(vmh_host *host, const vmh_property *property)
     try_value(host, path->str, huge_path);
 }
 
+/* What this test has made is gone; others may work on the host meanwhile. */
+static guint count_ours(vmh_host *host)
+{
+    vmh_vm **vms = NULL;
+    size_t   count = vmh_host_list_vms(host, &vms);
+    guint    ours = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        g_autofree char *name = test_vm_name(vms[i]);
+        ours += g_str_has_prefix(name, test_prefix());
+    }
+    vmh_vm_list_free(vms);
+    return ours;
+}
+
 static void try_host(const char *uri)
 {
     g_autoptr(vmh_host) host = open_host(uri);
-    size_t before = vmh_host_list_vms(host, NULL);
 
     for (size_t i = 0; i < vmh_schema_count("vm"); i++)
         if (is_text(vmh_schema_at("vm", i)))
             try_property(host, vmh_schema_at("vm", i));
     ck_assert_int_eq(vmh_job_finish(vmh_host_refresh(host, 0, NULL), PATIENCE_MS, NULL), 0);
-    ck_assert_uint_eq(vmh_host_list_vms(host, NULL), before);
+    ck_assert_uint_eq(count_ours(host), 0);
     ck_assert(!g_file_test("/tmp/vmhost-was-here", G_FILE_TEST_EXISTS));
 }
 
