@@ -3,7 +3,10 @@
  */
 #include "libvirt/common.h"
 
+/* 0, negative when libvirt failed, or REFUSED when it was not asked because of the VM's state. */
 typedef int (*verb_call)(virDomainPtr domain, uint64_t flags);
+
+enum { REFUSED = 1 };
 
 static int start(virDomainPtr domain, uint64_t flags)
 {
@@ -82,10 +85,8 @@ static int delete_vm(virDomainPtr domain, uint64_t flags)
 
     if (active < 0)
         return -1;
-    if (active && !(flags & VMH_DELETE_FORCE)) {
-        virResetLastError(); /* No error of libvirt's: the state is looked up, and says it all. */
-        return -1;
-    }
+    if (active && !(flags & VMH_DELETE_FORCE))
+        return REFUSED;
     if (active && virDomainDestroy(domain) < 0 && virDomainIsActive(domain) != 0)
         return is_gone() ? 0 : -1;
     if (vmhi_libvirt_undefine(domain) == 0)
@@ -131,21 +132,30 @@ static gboolean may_be_state(int32_t code)
     return code == VMH_ERR_STATE || code == VMH_ERR_HYPERVISOR;
 }
 
-/* The verb failed: has it nothing to do, was it the state, or what libvirt says? TRUE: it is done after all. */
-static gboolean explain(virDomainPtr domain, const char *name, vmhi_verb verb, vmh_error **error)
+static int32_t look(virDomainPtr domain)
+{
+    int         native, detail;
+    const char *reason;
+
+    return virDomainGetState(domain, &native, &detail, 0) < 0 ? VMH_VM_UNKNOWN
+                                                              : vmhi_libvirt_state(native, detail, &reason);
+}
+
+/*
+ * The verb failed: has it nothing to do, was it the state, or what libvirt says? TRUE: it is done after all. The
+ * state may have changed again since; then libvirt's own word stands, whose code tells whether it was the state.
+ */
+static gboolean explain(virDomainPtr domain, const char *name, vmhi_verb verb, int status, vmh_error **error)
 {
     g_autofree char *doing = g_strdup_printf("%s VM \"%s\"", verbs[verb].doing, name);
     g_autoptr(vmh_error) failure = NULL;
-    const char *reason;
-    int         native, detail;
-    int32_t     state;
+    int32_t state;
 
-    vmhi_libvirt_error(&failure, NULL, doing);
-    if (!may_be_state(failure->code) || virDomainGetState(domain, &native, &detail, 0) < 0) {
-        vmhi_error_move(error, g_steal_pointer(&failure));
-        return FALSE;
-    }
-    state = vmhi_libvirt_state(native, detail, &reason);
+    if (status == REFUSED)
+        vmhi_error_set(&failure, VMH_ERR_STATE, "%s needs %s", doing, verbs[verb].needs);
+    else
+        vmhi_libvirt_error(&failure, NULL, doing);
+    state = may_be_state(failure->code) ? look(domain) : VMH_VM_UNKNOWN;
     if (verbs[verb].goal && state == verbs[verb].goal)
         return TRUE; /* QEMU succeeds here, other hosts do not: we do everywhere. */
     if (verb == VMHI_RESUME && state == VMH_VM_SUSPENDED)
@@ -179,12 +189,14 @@ gboolean vmhi_libvirt_act(vmhi_driver_host *host, const char *uuid, vmhi_verb ve
 {
     g_autoptr(virDomain) domain = vmhi_libvirt_domain(host, uuid, error);
     vmhi_vm_info info = {.uuid = uuid};
+    int          status;
 
     (void)task; /* These are over at once, or cannot be stopped half-way. */
     if (!domain)
         return FALSE;
     info.name = virDomainGetName(domain); /* Asked for later, it would reset the error. */
-    if (verbs[verb].call(domain, flags) == 0) {
+    status = verbs[verb].call(domain, flags);
+    if (status == 0) {
         tell(host, domain, &info, verb, flags, visit, data);
         return TRUE;
     }
@@ -193,5 +205,5 @@ gboolean vmhi_libvirt_act(vmhi_driver_host *host, const char *uuid, vmhi_verb ve
                               "starting VM \"%s\": this host starts no VM paused", info.name);
         return FALSE;
     }
-    return explain(domain, info.name, verb, error);
+    return explain(domain, info.name, verb, status, error);
 }

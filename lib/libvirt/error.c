@@ -86,9 +86,28 @@ static int32_t code_of_errno(int number)
 }
 
 /* libvirt has one code for several things; where it matters to a program, its words tell them apart. */
-static gboolean says(const virError *error, const char *words)
+static const struct {
+    int         native;
+    int         domain; /* -1: any */
+    const char *words;
+    int32_t     code;
+} meanings[] = {
+    {VIR_ERR_OPERATION_FAILED, -1, "already exists", VMH_ERR_EXISTS},
+    {VIR_ERR_OPERATION_FAILED, -1, "guest CPU doesn't match specification", VMH_ERR_UNSUPPORTED},
+    {VIR_ERR_INVALID_ARG, -1, "unsupported flags", VMH_ERR_UNSUPPORTED},
+    {VIR_ERR_INTERNAL_ERROR, VIR_FROM_TEST, "not running", VMH_ERR_STATE},
+    {VIR_ERR_INTERNAL_ERROR, VIR_FROM_TEST, "not paused", VMH_ERR_STATE},
+    {VIR_ERR_INTERNAL_ERROR, VIR_FROM_TEST, "already running", VMH_ERR_STATE},
+};
+
+/* 0: no words of it are known. */
+static int32_t code_of_words(const virError *error)
 {
-    return error->message && strstr(error->message, words);
+    for (gsize i = 0; error->message && i < G_N_ELEMENTS(meanings); i++)
+        if (meanings[i].native == error->code && (meanings[i].domain == -1 || meanings[i].domain == error->domain) &&
+            strstr(error->message, meanings[i].words))
+            return meanings[i].code;
+    return 0;
 }
 
 int32_t vmhi_libvirt_code(const virError *error)
@@ -99,12 +118,8 @@ int32_t vmhi_libvirt_code(const virError *error)
         return code_of_errno(error->int1);
     if (error->code == VIR_ERR_INTERNAL_ERROR && error->domain == VIR_FROM_RPC)
         return VMH_ERR_UNREACHABLE;
-    if (error->code == VIR_ERR_OPERATION_FAILED && says(error, "already exists"))
-        return VMH_ERR_EXISTS;
-    if (error->code == VIR_ERR_OPERATION_FAILED && says(error, "guest CPU doesn't match specification"))
-        return VMH_ERR_UNSUPPORTED;
-    if (error->code == VIR_ERR_INVALID_ARG && says(error, "unsupported flags"))
-        return VMH_ERR_UNSUPPORTED;
+    if (code_of_words(error))
+        return code_of_words(error);
     for (gsize i = 0; i < G_N_ELEMENTS(codes); i++)
         if (codes[i].native == error->code)
             return codes[i].code;

@@ -56,10 +56,9 @@ static void look(shared *all)
     note(all, frame && spec && described && vmh_host_supports(all->host, "cpu.weight", NULL, NULL) >= 0);
 }
 
-/* When the state has changed again before it could be asked for, libvirt's own error is all there is to tell. */
 static gboolean is_good_or_refused(int32_t code)
 {
-    return code == 0 || code == VMH_ERR_STATE || code == VMH_ERR_HYPERVISOR;
+    return code == 0 || code == VMH_ERR_STATE;
 }
 
 /* The same VM and the same queue as everybody: what wins is not known, but each call ends, and well or refused. */

@@ -43,6 +43,9 @@ START_TEST(a_code_says_what_a_program_can_do_about_it)
         {VIR_ERR_SYSTEM_ERROR, VIR_FROM_QEMU, ENOSPC, NULL, VMH_ERR_RESOURCE},
         {VIR_ERR_SYSTEM_ERROR, VIR_FROM_QEMU, EIO, NULL, VMH_ERR_HYPERVISOR},
         {VIR_ERR_INTERNAL_ERROR, VIR_FROM_RPC, 0, "client socket is closed", VMH_ERR_UNREACHABLE},
+        {VIR_ERR_INTERNAL_ERROR, VIR_FROM_TEST, 0, "domain 'a' not paused", VMH_ERR_STATE},
+        {VIR_ERR_INTERNAL_ERROR, VIR_FROM_TEST, 0, "Domain 'a' is already running", VMH_ERR_STATE},
+        {VIR_ERR_INTERNAL_ERROR, VIR_FROM_QEMU, 0, "the agent is not running", VMH_ERR_HYPERVISOR},
         {VIR_ERR_INTERNAL_ERROR, VIR_FROM_QEMU, 0, "qemu exited", VMH_ERR_HYPERVISOR},
         {VIR_ERR_NO_MEMORY, VIR_FROM_QEMU, 0, NULL, VMH_ERR_RESOURCE},
     };

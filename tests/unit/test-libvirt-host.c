@@ -5,6 +5,8 @@
 #include "libvirt/watch.h"
 #include "unit.h"
 
+#include <dlfcn.h>
+
 #define PATIENCE_US (20 * G_USEC_PER_SEC)
 #define URI "test:///default"
 #define GUEST(name, uuid)                                                                                            \
@@ -38,6 +40,20 @@ static void hear(const char *format, ...)
     va_end(arguments);
     if (told.quiet)
         vmhi_libvirt_quiet(g_steal_pointer(&told.quiet));
+}
+
+/* What happens between the failure of a verb and the look at why: NULL, or libvirt's call that changes the state. */
+static int (*meanwhile)(virDomainPtr domain);
+
+/* Stands before libvirt's own. */
+int virDomainGetState(virDomainPtr domain, int *state, int *reason, unsigned int flags)
+{
+    int (*own)(virDomainPtr, int *, int *, unsigned int) = dlsym(RTLD_NEXT, "virDomainGetState");
+    int (*change)(virDomainPtr) = g_steal_pointer(&meanwhile);
+
+    if (change)
+        ck_assert_int_eq(change(domain), 0);
+    return own(domain, state, reason, flags);
 }
 
 static void vm_seen(void *data, const vmhi_vm_info *info)
@@ -257,6 +273,38 @@ START_TEST(a_verb_in_the_wrong_state_names_the_state)
 }
 END_TEST
 
+START_TEST(a_refusal_stays_one_when_the_state_changes_again)
+{
+    static const struct {
+        vmhi_verb   verb;
+        gboolean    running; /* when it is asked */
+        const char *message;
+    } cases[] = {
+        {VMHI_START, TRUE, "starting VM \"test\": "},
+        {VMHI_DELETE, TRUE, "deleting VM \"test\" needs a stopped VM, or the flag VMH_DELETE_FORCE"},
+        {VMHI_PAUSE, FALSE, "pausing VM \"test\": "},
+        {VMHI_SHUTDOWN, FALSE, "shutting down VM \"test\": "},
+        {VMHI_REBOOT, FALSE, "rebooting VM \"test\": "},
+        {VMHI_RESET, FALSE, "resetting VM \"test\": "},
+        {VMHI_STOP, FALSE, "stopping VM \"test\": "},
+    };
+    vmhi_driver_host *host = open_host();
+    g_autofree char  *uuid = uuid_of_test(host);
+    gboolean          running = TRUE;
+
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        vmh_error *error = NULL;
+        if (running != cases[i].running)
+            act(host, uuid, running ? VMHI_STOP : VMHI_START);
+        meanwhile = cases[i].running ? virDomainDestroy : virDomainCreate;
+        ck_assert(!try_act(host, uuid, cases[i].verb, 0, &error));
+        assert_error(error, VMH_ERR_STATE, cases[i].message);
+        running = !cases[i].running;
+    }
+    vmhi_libvirt_close(host);
+}
+END_TEST
+
 START_TEST(what_this_host_cannot_do_is_unsupported)
 {
     vmhi_driver_host *host = open_host();
@@ -392,6 +440,7 @@ END_TEST
 
 UNIT_RUN("libvirt-host", each_verb_is_told_with_its_reason, a_transient_vm_vanishes_when_it_stops,
          a_renamed_vm_is_told_by_its_new_name, a_verb_in_the_wrong_state_names_the_state,
-         what_this_host_cannot_do_is_unsupported, delete_with_force_stops_first, after_quiet_nothing_is_told,
-         the_sink_may_make_its_own_host_quiet, hosts_come_and_go_among_events, a_number_that_was_cut_leads_nowhere,
-         a_list_does_not_overrule_newer_events, an_event_before_the_first_list_asks_for_another)
+         a_refusal_stays_one_when_the_state_changes_again, what_this_host_cannot_do_is_unsupported,
+         delete_with_force_stops_first, after_quiet_nothing_is_told, the_sink_may_make_its_own_host_quiet,
+         hosts_come_and_go_among_events, a_number_that_was_cut_leads_nowhere, a_list_does_not_overrule_newer_events,
+         an_event_before_the_first_list_asks_for_another)
