@@ -339,10 +339,25 @@ static gboolean check_source(xmlNode *disk, const char *id, const vmh_spec *spec
     return TRUE;
 }
 
+static gboolean check_bus(xmlNode *disk, const char *id, const vmhi_platform *platform, vmh_error **error)
+{
+    xmlNode         *domain = xmlDocGetRootElement(disk->doc);
+    g_autofree char *machine = vmhi_xml_get(domain, "os/type@machine");
+
+    if (!vmhi_domain_is(platform, "QEMU") || !vmhi_xml_has(disk, "target@bus", "ide") ||
+        !vmhi_domain_has_pcie(domain))
+        return TRUE;
+    vmhi_domain_refuse(error, VMH_ERR_UNSUPPORTED, &vmhi_domain_disk, id, "bus",
+                       "the machine %s has no IDE; use virtio, sata or scsi, or the machine pc",
+                       machine ? machine : "virt");
+    return FALSE;
+}
+
 static gboolean complete_disk(xmlNode *disk, const char *id, const vmhi_platform *platform, const vmh_spec *spec,
                               vmh_error **error)
 {
-    if (!check_source(disk, id, spec, error) || !check_limits(disk, id, error) || !place(disk, id, platform, error))
+    if (!check_source(disk, id, spec, error) || !check_limits(disk, id, error) || !place(disk, id, platform, error) ||
+        !check_bus(disk, id, platform, error))
         return FALSE;
     add_controller(disk, platform);
     if (vmhi_xml_has(disk, "@device", "cdrom"))

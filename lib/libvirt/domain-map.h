@@ -87,6 +87,9 @@ guint64 vmhi_domain_memory(xmlNode *base, const char *place);
 
 gboolean vmhi_domain_is(const vmhi_platform *platform, const char *type);
 
+/* Is it one of QEMU's newer machines, which have PCI Express and no IDE? */
+gboolean vmhi_domain_has_pcie(xmlNode *domain);
+
 /* The name of a level below a device's: "disk.root.bus" from "disk", "root", "bus"; sets an error about it. */
 void vmhi_domain_refuse(vmh_error **error, int32_t code, const vmhi_domain_class *class, const char *id,
                         const char *leaf, const char *format, ...) G_GNUC_PRINTF(6, 7);

@@ -11,8 +11,11 @@ static gboolean is_x86(const char *arch)
     return g_strcmp0(arch, "x86_64") == 0 || g_strcmp0(arch, "i686") == 0;
 }
 
-static gboolean has_pcie(const char *arch, const char *machine)
+gboolean vmhi_domain_has_pcie(xmlNode *domain)
 {
+    g_autofree char *arch = vmhi_xml_get(domain, "os/type@arch");
+    g_autofree char *machine = vmhi_xml_get(domain, "os/type@machine");
+
     return (is_x86(arch) && machine && strstr(machine, "q35")) ||
            (g_strcmp0(arch, "aarch64") == 0 && (!machine || g_str_has_prefix(machine, "virt")));
 }
@@ -38,7 +41,7 @@ static void fill_qemu(xmlNode *domain, const vmhi_platform *platform, const vmh_
         vmhi_xml_make(domain, "features/apic");
     }
     add_controller(devices, "usb", "none");
-    if (has_pcie(arch, machine)) {
+    if (vmhi_domain_has_pcie(domain)) {
         add_controller(devices, "pci", "pcie-root");
         for (int i = 0; i < SPARE_PORTS; i++)
             add_controller(devices, "pci", "pcie-root-port");

@@ -46,11 +46,25 @@ static const char *no_tpm(const vmhi_platform *platform)
     return not_qemu(platform);
 }
 
+static const char *no_choice(const vmhi_platform *platform)
+{
+    return vmhi_domain_is(platform, "QEMU") ? NULL : "the hypervisor has one of its own; leave it at auto";
+}
+
 static const char *no_shares(const vmhi_platform *platform)
 {
+    if (vmhi_domain_is(platform, "QEMU") && platform->session)
+        return "an unprivileged libvirt (a session) has no virtiofs; open qemu:///system";
     if (vmhi_domain_is(platform, "QEMU") && !platform->virtiofs)
         return "the host's QEMU has no virtiofs";
     return not_qemu(platform);
+}
+
+static const char *no_readonly_shares(const vmhi_platform *platform)
+{
+    if (vmhi_domain_is(platform, "QEMU") && !no_shares(platform))
+        return "libvirt's virtiofs is never read-only; share a directory that is read-only on the host";
+    return no_shares(platform);
 }
 
 static const char *no_vsock(const vmhi_platform *platform)
@@ -108,7 +122,7 @@ const vmhi_domain_row vmhi_domain_rows[] = {
 
     {"arch", "os/type@arch", TEXT, NULL, NULL, 0},
     {"machine", "os/type@machine", TEXT, NULL, NULL, 0},
-    {"accelerator", "@type", OWN(accelerator), NULL, NULL, 0},
+    {"accelerator", "@type", OWN(accelerator), no_choice, NULL, 0},
     {"boot.kernel", "os/kernel", TEXT, on_vsphere, NULL, 0},
     {"boot.initrd", "os/initrd", TEXT, on_vsphere, NULL, 0},
     {"boot.cmdline", "os/cmdline", TEXT, on_vsphere, NULL, 0},
@@ -172,7 +186,7 @@ const vmhi_domain_row vmhi_domain_rows[] = {
 
     {"console.<id>.to", "source", OWN(console), on_vsphere, NULL, 0},
     {"share.<id>.path", "source@dir", TEXT, no_shares, NULL, 0},
-    {"share.<id>.readonly", "readonly", PRESENCE, no_shares, NULL, 0},
+    {"share.<id>.readonly", "readonly", PRESENCE, no_readonly_shares, NULL, 0},
     {"rng", "devices/rng", vmhi_read_presence, vmhi_write_rng, no_rng, NULL, 0},
     {"vsock.cid", "devices/vsock/cid@address", vmhi_read_number, vmhi_write_vsock, no_vsock, NULL, 0},
     {"balloon", "devices/memballoon@model", vmhi_read_words, vmhi_write_balloon, on_vsphere,

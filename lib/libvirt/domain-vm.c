@@ -75,14 +75,6 @@ gboolean vmhi_write_accelerator(const vmhi_domain_cell *cell, const vmh_spec *sp
     const char          *wanted = vmhi_spec_str(spec, cell->path);
     const char          *type = platform->domain_type;
 
-    if (!vmhi_domain_is(platform, "QEMU")) {
-        if (g_strcmp0(wanted, "auto") == 0)
-            return TRUE;
-        vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, cell->path,
-                                "accelerator: a host of type %s has one of its own; leave it at auto",
-                                platform->type);
-        return FALSE;
-    }
     if (g_str_equal(wanted, "kvm") && (!platform->kvm || !is_native(platform, spec))) {
         vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, cell->path,
                                 "accelerator: KVM is not to be had for this guest; use auto or tcg. %s",

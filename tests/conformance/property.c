@@ -47,9 +47,11 @@ static const struct {
     {"nic.<id>.bridge", "br0|br1", NULL},
     {"nic.<id>.tap", "tap7|tap8", NULL},
     {"nic.<id>.user", "yes", NULL},
-    {"nic.<id>.mac", "52:54:00:11:22:33|52:54:00:11:22:34", "nic.x0.network=default"},
-    {"nic.<id>.address", "192.168.122.77|192.168.122.78", "nic.x0.network=default"},
+    {"nic.<id>.mac", "52:54:00:11:22:33|52:54:00:11:22:34", "nic.x0.user=yes"},
+    {"nic.<id>.model", "virtio|e1000|e1000e|rtl8139|vmxnet3|netfront", "nic.x0.user=yes"},
+    {"nic.<id>.address", "192.168.122.77|192.168.122.78", "nic.x0.user=yes"},
     {"nic.<id>.filter", "clean-traffic|no-mac-spoofing", "nic.x0.network=default"},
+    {"nic.<id>.link", "no|yes", "nic.x0.user=yes"},
     {"nic.<id>.vlan", "42|43", "nic.x0.network=default"},
     {"nic.<id>.inbound.burst", "1MiB|2MiB", "nic.x0.network=default nic.x0.inbound.rate=1MB/s"},
     {"nic.<id>.outbound.burst", "1MiB|2MiB", "nic.x0.network=default nic.x0.outbound.rate=1MB/s"},
@@ -167,14 +169,11 @@ gboolean set_property(stage *s, vmh_spec *spec, const vmh_property *property)
     return vmh_spec_set(spec, a.path, a.values[0], stage_error(s)) == 0;
 }
 
-/*
- * A word of a list may be one that this host has not, and then the error says so. And there is what a hypervisor
- * tells only when it is tried.
- */
-static gboolean may_lack(const vmh_property *property, const vmh_error *error)
+/* A word of a list may be one that this host has not, and then the error says so, and of which property. */
+static gboolean may_lack(const vmh_property *property, const char *path, const vmh_error *error)
 {
-    return vmh_error_code(error) == VMH_ERR_UNSUPPORTED &&
-           (vmh_property_type(property) == VMH_TYPE_ENUM || vmh_error_native(error) != 0);
+    return vmh_error_code(error) == VMH_ERR_UNSUPPORTED && vmh_property_type(property) == VMH_TYPE_ENUM &&
+           g_strcmp0(vmh_error_property(error), path) == 0;
 }
 
 /* A VM with this value; NULL where the host has not this word, or with the failure noted. */
@@ -193,7 +192,7 @@ static vmh_vm *make(stage *s, const vmh_property *property, const attempt *a, co
     }
     job = vmh_host_create_vm(s->host, spec, 0, stage_error(s));
     code = vmh_job_wait(job, PATIENCE_MS, &s->error);
-    if (code < 0 && may_lack(property, s->error))
+    if (code < 0 && may_lack(property, a->path, s->error))
         return NULL;
     vm = code == 0 ? vmh_job_result_vm(job) : NULL;
     got = vm ? vmh_vm_describe(vm, 0, stage_error(s)) : NULL;

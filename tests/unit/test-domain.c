@@ -96,7 +96,7 @@ static const struct {
     {"rng", "no", NULL},
     {"vsock.cid", "33", NULL},
     {"share.<id>.path", "/srv/x", "memory.shared=yes"},
-    {"share.<id>.readonly", "yes", "memory.shared=yes;share.x.path=/srv/x"},
+    {"share.<id>.readonly", "no", "memory.shared=yes;share.x.path=/srv/x"},
     {"balloon", "no", NULL},
     {"watchdog", "poweroff", NULL},
     {"tpm", "yes", NULL},
@@ -327,7 +327,7 @@ static const char everything[] =
     "nic.lan.inbound.rate=1MB/s;nic.lan.inbound.burst=2MiB;nic.lan.outbound.rate=3MB/s;nic.dmz.bridge=br0;"
     "nic.dmz.vlan=7;nic.dmz.link=no;nic.out.user=yes;nic.out.model=e1000;nic.raw.tap=tap0;"
     "nic.raw.mac=52:54:00:00:00:07;console.main.to=pty;console.then.to=file:/var/log/x;rng=yes;vsock.cid=9;"
-    "share.data.path=/srv;share.data.readonly=yes;balloon=yes;watchdog=reset;tpm=yes;security.label=L;on.crash=keep;"
+    "share.data.path=/srv;balloon=yes;watchdog=reset;tpm=yes;security.label=L;on.crash=keep;"
     "on.shutdown=restart;on.reboot=stop";
 
 START_TEST(all_properties_together_are_written_valid_and_read_back)
@@ -746,6 +746,12 @@ static const struct {
     {"nic.x.network=n;nic.x.inbound.burst=1MiB", &qemu, VMH_ERR_VALUE, "nic.x.inbound.burst", "inbound.rate"},
     {"nic.x.user=yes;nic.x.inbound.rate=1MB/s", &qemu, VMH_ERR_UNSUPPORTED, "nic.x.inbound.rate", "user space"},
     {"nic.x.network=n;nic.x.address=10.0.0.1", &qemu, VMH_ERR_UNSUPPORTED, "nic.x.address", "network"},
+    {"disk.x.path=/x;disk.x.bus=ide", &qemu, VMH_ERR_UNSUPPORTED, "disk.x.bus", "q35 has no IDE"},
+    {"disk.x.path=/x;disk.x.bus=ide;machine=pc-q35-7.2", &qemu, VMH_ERR_UNSUPPORTED, "disk.x.bus", "sata"},
+    {"disk.x.media=cdrom;disk.x.target=hda", &qemu, VMH_ERR_UNSUPPORTED, "disk.x.bus", "IDE"},
+    {"memory.shared=yes;share.x.path=/x;share.x.readonly=yes", &qemu, VMH_ERR_UNSUPPORTED, "share.x.readonly",
+     "read-only on the host"},
+    {"accelerator=kvm", &test_driver, VMH_ERR_UNSUPPORTED, "accelerator", "leave it at auto"},
     {"share.x.path=/x", &qemu, VMH_ERR_VALUE, "share.x.path", "memory.shared"},
     {"tpm=yes", &xen, VMH_ERR_UNSUPPORTED, "tpm", "QEMU"},
     {"security.label=x", &xen, VMH_ERR_UNSUPPORTED, "security.label", "AppArmor"},
@@ -788,7 +794,8 @@ END_TEST
 
 START_TEST(a_session_says_what_it_may_not)
 {
-    static const char *const forbidden[] = {"cpu.weight", "memory.limit", "nic.<id>.bridge", "nic.<id>.inbound.rate"};
+    static const char *const forbidden[] = {"cpu.weight", "memory.limit", "nic.<id>.bridge", "share.<id>.path",
+                                            "nic.<id>.inbound.rate"};
     static const char *const allowed[] = {"cpu.count",       "nic.<id>.user", "disk.<id>.iops.total",
                                           "console.<id>.to", "state",         "autostart"};
     vmhi_platform            session = qemu;
@@ -803,6 +810,30 @@ START_TEST(a_session_says_what_it_may_not)
     }
     for (gsize i = 0; i < G_N_ELEMENTS(allowed); i++)
         ck_assert(vmhi_domain_supports(&session, allowed[i], NULL));
+}
+END_TEST
+
+START_TEST(a_host_says_what_it_leaves_no_choice_of)
+{
+    g_autofree char *accelerator = NULL, *share = NULL;
+    g_autoptr(xmlDoc) doc =
+        build(&test_driver, "name=a;memory.size=64MiB;memory.shared=yes;share.x.path=/x;share.x.readonly=yes");
+
+    ck_assert(!vmhi_domain_supports(&test_driver, "accelerator", &accelerator));
+    ck_assert_ptr_nonnull(strstr(accelerator, "auto"));
+    ck_assert(vmhi_domain_supports(&qemu, "accelerator", NULL));
+    ck_assert(!vmhi_domain_supports(&qemu, "share.<id>.readonly", &share));
+    ck_assert_ptr_nonnull(strstr(share, "on the host"));
+    ck_assert(vmhi_domain_supports(&test_driver, "share.<id>.readonly", NULL));
+    assert_count(doc, "//filesystem/readonly", 1);
+}
+END_TEST
+
+START_TEST(an_older_machine_has_ide)
+{
+    g_autoptr(xmlDoc) doc = build(&qemu, "name=a;memory.size=64MiB;machine=pc;disk.x.path=/x;disk.x.bus=ide");
+
+    assert_count(doc, "//disk/target[@bus='ide' and @dev='hda']", 1);
 }
 END_TEST
 
@@ -863,4 +894,5 @@ UNIT_RUN("domain", every_property_has_a_row_and_a_sample, each_property_alone_is
          targets_are_chosen_and_the_first_to_boot_comes_first, a_name_survives_another_bus, many_disks,
          a_device_is_removed_and_its_name_forgotten, what_cannot_be_is_refused_with_its_property,
          a_message_of_libvirt_names_its_property, a_session_says_what_it_may_not,
+         a_host_says_what_it_leaves_no_choice_of, an_older_machine_has_ide,
          what_a_host_lacks_is_refused_only_when_asked_for, the_generation_is_of_what_somebody_chose)
