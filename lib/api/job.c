@@ -67,26 +67,24 @@ int32_t vmh_job_done(const vmh_job *job)
 
 int32_t vmh_job_cancel(vmh_job *job, vmh_error **error)
 {
-    gboolean   ended, started, can;
+    gboolean   ended, can;
     vmh_error *cancelled = NULL;
 
     if (!vmhi_check(job, "job", error))
         return vmhi_code(error, VMH_ERR_ARGUMENT);
+    vmhi_error_set(&cancelled, VMH_ERR_CANCELLED, "%s was cancelled before it began", job->spec.verb);
+    if (vmhi_job_end_unstarted(job, cancelled))
+        return 0;
     g_mutex_lock(&job->lock);
     ended = job->ending;
-    started = job->started;
     can = job->can_cancel;
     g_mutex_unlock(&job->lock);
     if (ended)
         return 0;
-    if (!started) {
-        vmhi_error_set(&cancelled, VMH_ERR_CANCELLED, "%s was cancelled before it began", job->spec.verb);
-        vmhi_job_end(job, NULL, cancelled);
+    if (can) {
+        g_cancellable_cancel(vmhi_task_cancellable(vmhi_job_task(job)));
         return 0;
     }
-    g_cancellable_cancel(vmhi_task_cancellable(vmhi_job_task(job)));
-    if (can)
-        return 0;
     vmhi_error_set(error, VMH_ERR_UNSUPPORTED, "%s is under way and cannot be stopped there", job->spec.verb);
     return VMH_ERR_UNSUPPORTED;
 }

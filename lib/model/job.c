@@ -58,29 +58,29 @@ void vmh_job_unref(vmh_job *job)
     g_free(job);
 }
 
-/* Claims the end for the caller; FALSE when somebody else has it. */
-static gboolean begin_end(vmh_job *job, void **result, vmh_error **error)
+/* Claims the end for the caller; FALSE when somebody else has it, or it has begun and must not have. */
+static gboolean begin_end(vmh_job *job, gboolean unstarted, void **result, vmh_error **error)
 {
-    GSource *deadline;
+    GSource *deadline = NULL;
     gboolean first;
 
     g_mutex_lock(&job->lock);
-    first = !job->ending;
+    first = !job->ending && !(unstarted && job->started);
     if (first) {
         job->ending = TRUE;
         job->ended_us = g_get_monotonic_time();
         job->error = g_steal_pointer(error);
         job->result = g_steal_pointer(result);
+        deadline = g_steal_pointer(&job->deadline);
     }
-    deadline = g_steal_pointer(&job->deadline);
     g_mutex_unlock(&job->lock);
     vmhi_timer_drop(deadline);
     return first;
 }
 
-gboolean vmhi_job_end(vmh_job *job, void *result, vmh_error *error)
+static gboolean end(vmh_job *job, gboolean unstarted, void *result, vmh_error *error)
 {
-    gboolean first = begin_end(job, &result, &error);
+    gboolean first = begin_end(job, unstarted, &result, &error);
 
     vmh_error_free(error);
     if (result && job->spec.free_result)
@@ -94,6 +94,16 @@ gboolean vmhi_job_end(vmh_job *job, void *result, vmh_error *error)
         g_cond_broadcast(&job->changed);
     g_mutex_unlock(&job->lock);
     return TRUE;
+}
+
+gboolean vmhi_job_end(vmh_job *job, void *result, vmh_error *error)
+{
+    return end(job, FALSE, result, error);
+}
+
+gboolean vmhi_job_end_unstarted(vmh_job *job, vmh_error *error)
+{
+    return end(job, TRUE, NULL, error);
 }
 
 /* FALSE when it has ended before it could start: cancelled or out of time while it waited. */
@@ -162,19 +172,15 @@ static void run_piece(void *data)
 static gboolean deadline_passed(void *data)
 {
     vmh_job   *job = data;
-    vmh_error *error = NULL;
-    gboolean   started;
+    vmh_error *busy = NULL;
+    vmh_error *silent = NULL;
 
-    g_mutex_lock(&job->lock);
-    started = job->started;
-    g_mutex_unlock(&job->lock);
-    if (started)
-        vmhi_error_set(&error, VMH_ERR_TIMEOUT, "%s: no reply in time; whether it took effect is not known",
-                       job->spec.verb);
-    else
-        vmhi_error_set(&error, VMH_ERR_BUSY, "%s: another job of this VM took too long; nothing was done",
-                       job->spec.verb);
-    if (vmhi_job_end(job, NULL, error))
+    vmhi_error_set(&busy, VMH_ERR_BUSY, "%s: another job of this VM took too long; nothing was done", job->spec.verb);
+    if (vmhi_job_end_unstarted(job, busy))
+        return G_SOURCE_REMOVE;
+    vmhi_error_set(&silent, VMH_ERR_TIMEOUT, "%s: no reply in time; whether it took effect is not known",
+                   job->spec.verb);
+    if (vmhi_job_end(job, NULL, silent))
         leave_lane(job);
     return G_SOURCE_REMOVE;
 }

@@ -77,6 +77,9 @@ void vmhi_job_run(vmh_job *job, vmhi_lane *lane, guint deadline_ms);
  */
 gboolean vmhi_job_end(vmh_job *job, void *result, vmh_error *error);
 
+/* Ends it with this error (taken) unless it has begun or ended: FALSE then. From TRUE on, it never begins. */
+gboolean vmhi_job_end_unstarted(vmh_job *job, vmh_error *error);
+
 /* The result, no longer the job's; NULL when there is none or somebody has it. */
 void *vmhi_job_steal_result(vmh_job *job);
 

@@ -260,6 +260,34 @@ START_TEST(a_queued_job_is_cancelled_and_never_begins)
 }
 END_TEST
 
+/* Cancelled or out of time just as it begins: what is said to have done nothing must not have begun. */
+START_TEST(what_ends_before_it_began_never_begins)
+{
+    stage            at;
+    role             part = {.stage = &at};
+    static vmhi_lane lane; /* a worker leaves it after the job has ended */
+
+    stage_init(&at);
+    let_go(&at);
+    vmhi_lane_init(&lane);
+    for (int i = 0; i < 20000; i++) {
+        g_autoptr(vmh_job) job = job_new(&part);
+        g_autoptr(vmh_job) after = job_new(&part);
+        int32_t code;
+
+        at.began = at.orders = 0;
+        vmhi_job_run(job, &lane, 0);
+        for (volatile int wait = i % 512; wait > 0; wait--)
+            ;
+        vmh_job_cancel(job, NULL);
+        code = vmh_job_wait(job, -1, NULL);
+        vmhi_job_run(after, &lane, 0);
+        ck_assert_int_eq(vmh_job_wait(after, -1, NULL), 0);
+        ck_assert_int_eq(at.began, code == 0 ? 2 : 1);
+    }
+}
+END_TEST
+
 START_TEST(a_queued_job_past_its_deadline_did_nothing_and_says_so)
 {
     stage            at;
@@ -318,4 +346,5 @@ END_TEST
 UNIT_RUN("job", ends_once_with_its_result, a_failure_is_kept_for_every_waiter, a_wait_that_times_out_is_no_cancel,
          a_finish_that_was_given_no_job_keeps_the_error, a_call_that_never_returns_meets_its_deadline,
          jobs_of_a_lane_keep_their_order, a_queued_job_is_cancelled_and_never_begins,
-         a_queued_job_past_its_deadline_did_nothing_and_says_so, progress_and_verdicts_can_be_read)
+         what_ends_before_it_began_never_begins, a_queued_job_past_its_deadline_did_nothing_and_says_so,
+         progress_and_verdicts_can_be_read)
