@@ -218,7 +218,7 @@ static vmh_event *pop_locked(vmhi_queue *queue)
 
 vmh_event *vmhi_queue_pop(vmhi_queue *queue, int64_t timeout_ms)
 {
-    gint64     until = g_get_monotonic_time() + timeout_ms * 1000;
+    gint64     until = g_get_monotonic_time() + MIN(timeout_ms, G_MAXINT64 / 4000) * 1000;
     vmh_event *event;
 
     g_mutex_lock(&queue->lock);

@@ -330,9 +330,33 @@ START_TEST(following_the_events_of_many_threads_gives_the_inventory)
 }
 END_TEST
 
+static void *tell_later(G_GNUC_UNUSED void *data)
+{
+    g_usleep(20000);
+    see("00000000-0000-0000-0000-000000000001", "late", VMH_VM_RUNNING);
+    return NULL;
+}
+
+START_TEST(the_longest_wait_is_no_short_one)
+{
+    GThread   *thread;
+    vmh_event *event;
+
+    setup();
+    subscribe(VMHI_TOPIC_VM, 50);
+    expect(VMH_EVENT_SYNCED);
+    thread = g_thread_new("teller", tell_later, NULL);
+    event = vmhi_queue_pop(queue, INT64_MAX);
+    ck_assert_msg(event && event->type == VMH_EVENT_VM_ADDED, "it was over before anything had happened");
+    vmhi_event_free(event);
+    g_thread_join(thread);
+    teardown();
+}
+END_TEST
+
 UNIT_RUN("inventory", a_new_connection_drops_nothing_of_the_host, a_queue_begins_with_what_there_is,
          the_same_news_twice_is_one_event, an_event_during_a_list_is_the_newer_word,
          what_a_list_leaves_out_is_gone_unless_the_list_broke, a_look_that_took_too_long_does_not_count,
          an_old_event_after_a_look_does_not_count, too_many_events_become_a_new_snapshot,
          progress_of_a_job_is_kept_once, names_and_uuids_are_found,
-         following_the_events_of_many_threads_gives_the_inventory)
+         following_the_events_of_many_threads_gives_the_inventory, the_longest_wait_is_no_short_one)
