@@ -187,6 +187,45 @@ START_TEST(who_does_not_read_costs_no_memory_and_stops_nobody)
 }
 END_TEST
 
+/* How many numbered lines came, one after the other from the first on; what is read is taken out. */
+static guint take_flood(GString *seen, guint number)
+{
+    char *line = seen->str;
+
+    for (char *end; (end = strchr(line, '\n')); line = end + 1) {
+        guint told;
+        if (sscanf(line, "flood %u", &told) != 1)
+            continue;
+        ck_assert_msg(told == number + 1, "line %u follows on line %u", told, number);
+        ck_assert_msg(end - line == 63, "line %u is damaged: %.*s", told, (int)(end - line), line);
+        number = told;
+    }
+    g_string_erase(seen, 0, line - seen->str);
+    return number;
+}
+
+/* A MiB that is written in one go, and a reader that dawdles, but not by more than what waits for it. */
+START_TEST(a_flood_arrives_whole)
+{
+    guint   lines = 16 * 1024, number;
+    char    buffer[8192];
+    ssize_t length;
+    guest   g;
+
+    begin(&g, "flood=16384");
+    number = take_flood(g.seen, 0);
+    while (number < lines && (length = read(g.fd, buffer, sizeof buffer)) > 0) {
+        g_string_append_len(g.seen, buffer, length);
+        number = take_flood(g.seen, number);
+        g_usleep(number % 16 ? 5000 : 100000);
+    }
+    ck_assert_msg(number == lines, "the console ends after line %u of %u", number, lines);
+    ck_assert_msg(test_wait_console(g.fd, g.seen, "tick 2", PATIENCE_MS), "%s", last_words(g.seen));
+    close(g.fd);
+    end(&g);
+}
+END_TEST
+
 START_TEST(it_ends_with_its_host)
 {
     guest g;
@@ -204,4 +243,4 @@ END_TEST
 
 INTEGRATION_RUN("console", TRUE, the_descriptor_is_a_plain_one, the_end_of_the_vm_is_the_end_of_the_console,
                 it_is_one_readers_unless_forced, a_closed_console_can_be_opened_again, half_closed_it_still_delivers,
-                who_does_not_read_costs_no_memory_and_stops_nobody, it_ends_with_its_host)
+                who_does_not_read_costs_no_memory_and_stops_nobody, a_flood_arrives_whole, it_ends_with_its_host)
