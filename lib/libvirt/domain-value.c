@@ -22,7 +22,9 @@ char *vmhi_domain_value(const vmh_spec *spec, const char *path)
     case VMH_TYPE_DURATION:
         return vmhi_spec_u64(spec, path, &number) ? g_strdup_printf("%" G_GUINT64_FORMAT, number) : NULL;
     case VMH_TYPE_F64:
-        return vmhi_spec_f64(spec, path, &decimal) ? g_strdup_printf("%.17g", decimal) : NULL;
+        return vmhi_spec_f64(spec, path, &decimal)
+                   ? vmhi_schema_format(&(vmhi_value){.type = VMH_TYPE_F64, .f64 = decimal})
+                   : NULL;
     default:
         return g_strdup(vmhi_spec_str(spec, path));
     }

@@ -12,7 +12,7 @@ enum { SIZE_LIMIT = 4 * 1024 * 1024, DEPTH_LIMIT = 16, DIGITS_LIMIT = 18 };
 /* Above this, readers that keep numbers as doubles would change it. */
 #define EXACT_LIMIT (UINT64_C(1) << 53)
 
-/* --- writing --- */
+/* --- the tree of a spec --- */
 
 static JsonObject *child_of(JsonObject *object, const char *name)
 {
@@ -61,16 +61,6 @@ static gboolean add_path(void *key, void *value, void *data)
         object = child_of(object, *name);
     add_value(object, *name, value);
     return FALSE;
-}
-
-char *vmhi_spec_to_json(const vmh_spec *spec, gboolean pretty)
-{
-    writing to = {spec->kind, json_object_new()};
-    g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
-
-    json_node_take_object(node, to.root);
-    g_tree_foreach(spec->values, add_path, &to);
-    return json_to_string(node, pretty);
 }
 
 /* --- the text, before it is parsed: only what is JSON, and not so deep that the parser's stack would overflow --- */
@@ -216,6 +206,45 @@ static char *check_text(const char *text, size_t length, vmh_error **error)
     return check_tokens(copy, error) ? g_steal_pointer(&copy) : NULL;
 }
 
+/* --- writing --- */
+
+/* json-glib writes a decimal number with 17 digits, where mostly fewer are read back the same. */
+static char *shorten_decimals(const char *json)
+{
+    GString    *text = g_string_new(NULL);
+    const char *why;
+
+    while (*json) {
+        gboolean    is_number = *json == '-' || g_ascii_isdigit(*json);
+        const char *end = is_number ? skip_number(json, &why) : *json == '"' ? skip_string(json, &why) : json + 1;
+        vmhi_value  value = {.type = VMH_TYPE_F64};
+
+        if (is_number && end > json + strcspn(json, ".eE")) {
+            g_autofree char *shortest = NULL;
+
+            value.f64 = g_ascii_strtod(json, NULL);
+            shortest = vmhi_schema_format(&value);
+            g_string_append(text, shortest);
+        } else {
+            g_string_append_len(text, json, end - json);
+        }
+        json = end;
+    }
+    return g_string_free(text, FALSE);
+}
+
+char *vmhi_spec_to_json(const vmh_spec *spec, gboolean pretty)
+{
+    writing to = {spec->kind, json_object_new()};
+    g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+    g_autofree char *text = NULL;
+
+    json_node_take_object(node, to.root);
+    g_tree_foreach(spec->values, add_path, &to);
+    text = json_to_string(node, pretty);
+    return shorten_decimals(text);
+}
+
 /* --- reading the tree --- */
 
 typedef struct {
@@ -270,7 +299,7 @@ static gboolean read_number(const vmh_property *property, const char *path, Json
     }
     if (number < 0 || (json_node_get_value_type(node) == G_TYPE_DOUBLE &&
                        (number != floor(number) || number > (double)EXACT_LIMIT))) {
-        g_autofree char *text = json_to_string(node, FALSE);
+        g_autofree char *text = vmhi_schema_format(&(vmhi_value){.type = VMH_TYPE_F64, .f64 = number});
         vmhi_refuse_value(property, path, text, error);
         return FALSE;
     }

@@ -42,6 +42,25 @@ START_TEST(a_round_trip_is_exact)
 }
 END_TEST
 
+START_TEST(decimals_are_as_short_as_they_are_read_back)
+{
+    static const char *const numbers[] = {"0.8", "0.1", "0.01", "2", "1.5", "0.30000000000000004", "1234.5678"};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++) {
+        vmh_error *error = NULL;
+        /* What looks like a number in a text is none. */
+        g_autofree char *json =
+            g_strdup_printf("{\"cpu\":{\"limit\":%s},\"title\":\"\\\"0.80000000000000004\"}", numbers[i]);
+        g_autoptr(vmh_spec) spec = read_json("vm", json, &error);
+        g_autofree char *written = NULL;
+
+        assert_no_error(error);
+        written = vmh_spec_to_json(spec, 0, &error);
+        ck_assert_str_eq(written, json);
+    }
+}
+END_TEST
+
 START_TEST(an_empty_spec_is_an_empty_object)
 {
     static const char *const rows[] = {"{}", " {\r\n\t} \n", "{\"disk\":{}}",
@@ -405,7 +424,8 @@ START_TEST(the_locale_does_not_matter)
 }
 END_TEST
 
-UNIT_RUN("json", what_is_only_reported_is_read_too, a_round_trip_is_exact, an_empty_spec_is_an_empty_object,
+UNIT_RUN("json", what_is_only_reported_is_read_too, a_round_trip_is_exact,
+         decimals_are_as_short_as_they_are_read_back, an_empty_spec_is_an_empty_object,
          values_are_read_as_people_write_them, what_is_not_json_is_refused, bytes_that_are_no_text_are_refused,
          wrong_content_is_refused_with_its_path, depth_is_limited, size_is_limited, hostile_texts_survive_as_text,
          secrets_are_not_written, numbers_no_reader_would_round, flags_and_kinds_are_checked,
