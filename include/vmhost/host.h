@@ -13,7 +13,8 @@ VMH_BEGIN_DECLS
  * qemu:///session, whose daemon is started on demand. options is a spec of kind "open", or NULL.
  * Takes at most the option connect.timeout, and returns with the list of VMs known.
  * VMH_ERR_ARGUMENT: no driver for this URI (the message names the schemes); VMH_ERR_UNREACHABLE: nobody
- * there, refused, or silent until the timeout; VMH_ERR_PERMISSION. flags: 0. Since 0.1.
+ * there, refused, or silent until the timeout; VMH_ERR_PERMISSION: it does not let us in, and where the error is
+ * about the property auth.user or auth.password, it asks for that and the option was not given. flags: 0. Since 0.1.
  *
  * A broken connection is re-made by itself (option reconnect); until then verbs fail with VMH_ERR_LOST,
  * lists and states are the last known, and queues say VMH_EVENT_HOST_LOST, then RESYNC.

@@ -21,6 +21,7 @@ typedef struct {
 typedef struct {
     const vmh_spec *options;
     const char     *missing; /* the option that the host asked for and that was not given */
+    gboolean        answered;
 } login;
 
 /* Never asks anybody: what the options do not say is refused. */
@@ -42,6 +43,7 @@ static int answer(virConnectCredentialPtr credentials, unsigned int count, void 
         credentials[i].result = strdup(value);
         credentials[i].resultlen = strlen(value);
     }
+    l->answered = TRUE;
     return 0;
 }
 
@@ -69,6 +71,11 @@ static void set_open_error(const char *uri, const login *l, vmh_error **error)
     if (l->missing)
         vmhi_error_set_native(error, VMH_ERR_PERMISSION, VMHI_LIBVIRT, last ? last->code : 0, l->missing,
                               "opening \"%s\": the host asks who we are; give the option %s", excerpt, l->missing);
+    else if (l->answered && last &&
+             last->code == VIR_ERR_AUTH_FAILED) /* it does not say which of the two was wrong */
+        vmhi_error_set_native(error, VMH_ERR_PERMISSION, VMHI_LIBVIRT, last->code, NULL,
+                              "opening \"%s\": the host refused the user name or the password: %s", excerpt,
+                              last->message);
     else if (!last)
         vmhi_error_set_native(error, VMH_ERR_UNREACHABLE, VMHI_LIBVIRT, 0, NULL,
                               "opening \"%s\": libvirt failed and gave no reason", excerpt);
