@@ -12,6 +12,7 @@
 
 static const char           *program = "vmhost";
 static char                **remaining; /* arguments; they live as long as the program, as its argv does */
+static char                 *password_file, *password;
 static volatile sig_atomic_t signal_seen;
 static int                   signal_pipe[2] = {-1, -1};
 static void (*signal_restore)(void);
@@ -29,9 +30,22 @@ static void on_signal(int number)
     errno = saved;
 }
 
+/*
+ * A standard descriptor that is closed would become that of the next file or socket, and what is printed would go
+ * there. So each is taken by one that fails as a closed one does.
+ */
+static void fill_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+            return;
+}
+
 void cli_start(const char *name)
 {
     program = name;
+    fill_standard_descriptors();
     setlocale(LC_CTYPE, "");
     g_set_prgname(name);
     signal(SIGPIPE, SIG_IGN); /* a reader that left is an error of the write, which cli_end() sees */
@@ -114,7 +128,10 @@ static const char *skip_doing(const char *message, const char *doing)
     gsize            verb = quote ? (gsize)(quote - doing) : strlen(doing);
     g_autofree char *plain = g_strconcat(doing, ": ", NULL);
     g_autofree char *with_kind = g_strdup_printf("%.*sVM %s: ", (int)verb, doing, doing + verb);
+    g_autofree char *object = quote ? g_strdup_printf("%.*s: ", (int)strlen(quote) - 2, quote + 1) : NULL;
 
+    if (object && g_str_has_prefix(message, object))
+        return message + strlen(object);
     if (g_str_has_prefix(message, plain))
         return message + strlen(plain);
     return message + (g_str_has_prefix(message, with_kind) ? strlen(with_kind) : 0);
@@ -156,6 +173,8 @@ int cli_parse(const GOptionEntry *entries, const char *usage, const char *summar
     gboolean           help = FALSE, version = FALSE;
     const GOptionEntry own[] = {{"help", 'h', 0, G_OPTION_ARG_NONE, &help, "Show this help", NULL},
                                 {"version", 'V', 0, G_OPTION_ARG_NONE, &version, "Show the version", NULL},
+                                {"password-file", 0, 0, CLI_TEXT, &password_file,
+                                 "Read the password to log in with from a file's first line; - is stdin", "FILE"},
                                 {stop_early ? NULL : G_OPTION_REMAINING, 0, 0, CLI_TEXTS, &remaining, NULL, NULL},
                                 G_OPTION_ENTRY_NULL};
     int                count = (int)g_strv_length(*argv);
@@ -174,6 +193,8 @@ int cli_parse(const GOptionEntry *entries, const char *usage, const char *summar
         printf("%s %s\n", program, vmh_version());
         return CLI_OK;
     }
+    if (password_file && !password && cli_read_password(password_file, &password) != CLI_OK)
+        return CLI_FAILED;
     if (!stop_early)
         *argv = remaining = remaining ? remaining : g_new0(char *, 1);
     else
@@ -213,7 +234,7 @@ static char *read_stdin(gsize *length)
 
     *length = fread(text, 1, limit, stdin);
     if (ferror(stdin)) {
-        cli_notice("reading stdin: %s", g_strerror(errno));
+        cli_notice("reading standard input: %s", g_strerror(errno));
         g_clear_pointer(&text, g_free);
     }
     return text;
@@ -233,20 +254,42 @@ int cli_read_spec(const char *file, vmh_spec **spec)
     if (!text)
         return CLI_FAILED;
     *spec = vmh_spec_from_json("vm", text, length, &error);
-    return *spec ? CLI_OK : cli_fail(error, "reading \"%s\"", file);
+    if (*spec)
+        return CLI_OK;
+    return strcmp(file, "-") == 0 ? cli_fail(error, "reading standard input")
+                                  : cli_fail(error, "reading \"%s\"", file);
+}
+
+/* A host that asks who we are is opened anew with each answer. */
+static vmh_host *open_and_log_in(const char *uri, vmh_spec *options, vmh_error **error)
+{
+    vmh_error *refused = NULL;
+    vmh_host  *host;
+
+    while (!(host = vmh_host_open(uri, options, 0, &refused)) && cli_log_in(uri, refused, options)) {
+        vmh_error_free(refused);
+        refused = NULL;
+    }
+    *error = refused;
+    return host;
 }
 
 int cli_open(const char *uri, const char *timeout, char **options, vmh_host **host)
 {
     vmh_error *error = NULL;
     vmh_spec  *spec = vmh_spec_new("open", &error);
+    gboolean   secret;
     int        status = CLI_USAGE;
 
     if (cli_set(spec, "--timeout", VMH_OPEN_CONNECT_TIMEOUT, timeout) == CLI_OK &&
         cli_set(spec, "--timeout", VMH_OPEN_CALL_TIMEOUT, timeout) == CLI_OK &&
+        cli_set(spec, "--password-file", VMH_OPEN_AUTH_PASSWORD, password) == CLI_OK &&
         cli_set_all(spec, options) == CLI_OK) {
-        *host = vmh_host_open(uri, spec, 0, &error);
+        *host = open_and_log_in(uri, spec, &error);
+        secret = g_strcmp0(vmh_error_property(error), VMH_OPEN_AUTH_PASSWORD) == 0;
         status = *host ? CLI_OK : cli_fail(error, "opening \"%s\"", uri ? uri : "the local host");
+        if (secret)
+            cli_notice("--password-file gives the password; without it one is asked for where stdin is a terminal");
     }
     vmh_spec_unref(spec);
     return status;

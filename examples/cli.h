@@ -55,11 +55,22 @@ int cli_set(vmh_spec *spec, const char *option, const char *path, const char *te
 /* Reads a VM's spec from a JSON file, or from stdin for "-". */
 int cli_read_spec(const char *file, vmh_spec **spec);
 
-/* Opens a host; timeout ("30s") and options (PATH=VALUE each) may be NULL. */
+/*
+ * Opens a host; timeout ("30s") and options (PATH=VALUE each) may be NULL. Where the host asks who we are and no
+ * option says it, a person at the terminal is asked.
+ */
 int cli_open(const char *uri, const char *timeout, char **options, vmh_host **host);
 
 /* "30s" in milliseconds, as the library reads durations. */
 int cli_duration(const char *option, const char *text, guint64 *ms);
+
+/* --- cli-password.c: logging in --- */
+
+/* Asks at the terminal for the option without which opening was refused. Whether there is something to try with. */
+gboolean cli_log_in(const char *uri, const vmh_error *refused, vmh_spec *options);
+
+/* The first line of a file, or of stdin for "-", of which nothing more is taken. */
+int cli_read_password(const char *file, char **password);
 
 /* --- cli-print.c: what reaches the terminal --- */
 

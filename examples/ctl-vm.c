@@ -135,12 +135,13 @@ static int run_create(char **arguments)
 {
     uint64_t flags = (start || paused || transient ? VMH_CREATE_START : 0) | (paused ? VMH_CREATE_PAUSED : 0) |
                      (transient ? VMH_CREATE_TRANSIENT : 0) | (validate_only ? VMH_CREATE_VALIDATE_ONLY : 0);
-    vmh_error *error = NULL;
-    vmh_host  *host = NULL;
-    vmh_spec  *spec = NULL;
-    vmh_job   *job = NULL;
-    vmh_vm    *vm = NULL;
-    int        status = CLI_OK;
+    const char *name = NULL;
+    vmh_error  *error = NULL;
+    vmh_host   *host = NULL;
+    vmh_spec   *spec = NULL;
+    vmh_job    *job = NULL;
+    vmh_vm     *vm = NULL;
+    int         status = CLI_OK;
 
     if (arguments[0])
         status = cli_read_spec(arguments[0], &spec);
@@ -151,9 +152,10 @@ static int run_create(char **arguments)
     if (status == CLI_OK)
         status = ctl_host(&host);
     if (status == CLI_OK) {
+        vmh_spec_get_str(spec, VMH_P_NAME, &name, NULL);
         job = vmh_host_create_vm(host, spec, flags, &error);
         if (cli_wait(job, CLI_PROGRESS_TERMINAL, &error) < 0)
-            status = cli_fail(error, "creating \"%s\"", arguments[0] ? arguments[0] : "a VM");
+            status = cli_fail(error, name ? "creating \"%s\"" : "creating a VM", name);
     }
     vm = vmh_job_result_vm(job);
     if (status == CLI_OK && ctl.json)
