@@ -31,6 +31,15 @@ for tool in vmhost-run vmhost-list vmhost-ctl vmhost-migrate; do
 	check "$tool says so" says err "writing the output"
 done
 
+# exits_with PROCESS CODE: of a child that has ended by now.
+exits_with()
+{
+	[[ ! -e /proc/$1 ]] || return 1
+	wait "$1"
+	code=$?
+	exits "$2"
+}
+
 once()
 {
 	(($(grep -oF -- "$2" "$scratch/$1" | wc -l) == 1))
@@ -198,6 +207,48 @@ check "a dead host hides no other" json 'len(d) == 2'
 check "a dead host is told of" says err nothing.xml
 run vmhost-list --json --metrics cpu.time test:///default
 check "vmhost-list --metrics" json '"cpu.time" in d[0] and d[0]["memory.size"] == 2 << 30'
+
+# A host that takes connections and never says a word; each connection makes a line.
+python3 -c 'import socket, sys
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], file=open(sys.argv[1], "w"), flush=True)
+guests = []
+while True:
+    guests.append(server.accept())
+    print("accepted", flush=True)' "$scratch/port" >"$scratch/accepted" &
+server=$!
+until [[ -s $scratch/port ]]; do sleep 0.05; done
+silent_host=qemu+tcp://127.0.0.1:$(<"$scratch/port")/system
+run timeout 10 vmhost-list --timeout 1s "$silent_host" test:///default qemu+tcp://127.0.0.1:1/system
+check "a silent host and one that is down make the list fail within the timeout" exits 1
+check "they hide no other" says out 6695eb01-f6a4-8304-79aa-97f2502e193f
+check "the silent one is told of" says err "opening \"$silent_host\": no answer within 1000 ms"
+check "the one that is down, too" says err 'opening "qemu+tcp://127.0.0.1:1/system": '
+for command in vmhost-list "vmhost-ctl list -c" "vmhost-run -c" "vmhost-migrate x test:///default -c"; do
+	: >"$scratch/accepted"
+	# shellcheck disable=SC2086 # words
+	env --default-signal=INT $command "$silent_host" >"$scratch/out" 2>"$scratch/err" &
+	says_soon accepted accepted
+	kill -INT $!
+	timeout 5 tail --pid=$! -f /dev/null
+	check "Ctrl-C ends ${command%% *} at once while it opens a silent host" exits_with $! 130
+done
+kill $server
+wait $server 2>/dev/null
+
+for command in "vmhost-list test:///default" "vmhost-ctl -c test:///default list" "vmhost-ctl schema"; do
+	$command >&- 2>"$scratch/err"
+	code=$?
+	check "a stdout that is closed is an error ($command)" exits 1
+	check "which is told as what it is ($command)" says err "writing the output: Bad file descriptor"
+	$command 2>/dev/null <&- >"$scratch/out"
+	code=$?
+	check "a stdin that is closed is none ($command)" exits 0
+done
+vmhost-ctl -c test:///default create - <&- >"$scratch/out" 2>"$scratch/err"
+code=$?
+check "but where it is to be read" says err "reading standard input: Bad file descriptor"
+check "and that fails" exits 1
 
 run vmhost-migrate -c test:///default test test:///default
 check "migration to itself fails" exits 1
