@@ -65,7 +65,8 @@ VMH_API vmh_job *vmh_host_refresh(vmh_host *host, uint64_t flags, vmh_error **er
 /*
  * Creates a VM from a spec of kind "vm"; the job's result is the VM. VMH_ERR_EXISTS: name or UUID taken;
  * VMH_ERR_VALUE, VMH_ERR_UNSUPPORTED: with the property. When the start fails, the VM is not left behind.
- * Since 0.1.
+ * This host's lists and queues have the VM from when it is made on, as it is then, and never one that could not be
+ * made; who looks through another host handle, or by other programs, may see that for a moment. Since 0.1.
  */
 VMH_API vmh_job *vmh_host_create_vm(vmh_host *host, const vmh_spec *spec, uint64_t flags, vmh_error **error);
 

@@ -203,15 +203,26 @@ vmh_job *vmh_host_refresh(vmh_host *host, uint64_t flags, vmh_error **error)
     return vmhi_call_start(vmhi_call_new(host, NULL, flags, run_refresh), "host.refresh", VMHI_AT_ONCE, NULL);
 }
 
+static void *run_validate(vmhi_call *call, vmh_job *job, vmh_error **error)
+{
+    vmhi_link *link = call->host->link;
+
+    g_free(link->driver->create(link->remote, call->spec, call->flags, vmhi_job_task(job), error));
+    return NULL;
+}
+
+/* The VM is known when it is there to stay: whoever follows the host's events is not told of what is undone. */
 static void *run_create(vmhi_call *call, vmh_job *job, vmh_error **error)
 {
     vmhi_link       *link = call->host->link;
-    g_autofree char *uuid = link->driver->create(link->remote, call->spec, call->flags, vmhi_job_task(job), error);
+    g_autofree char *uuid = g_strdup(vmhi_spec_str(call->spec, "uuid"));
+    g_autofree char *made = NULL;
 
-    if (!uuid || (call->flags & VMH_CREATE_VALIDATE_ONLY))
-        return NULL;
+    vmhi_inventory_hide(link->inventory, uuid);
+    made = link->driver->create(link->remote, call->spec, call->flags, vmhi_job_task(job), error);
+    vmhi_inventory_show(link->inventory, uuid);
     vmhi_link_look(link, uuid);
-    return vmhi_vm_new(call->host, vmhi_inventory_find(link->inventory, uuid));
+    return made ? vmhi_vm_new(call->host, vmhi_inventory_find(link->inventory, uuid)) : NULL;
 }
 
 static gboolean check_create(const vmh_spec *spec, uint64_t flags, vmh_error **error)
@@ -234,8 +245,12 @@ vmh_job *vmh_host_create_vm(vmh_host *host, const vmh_spec *spec, uint64_t flags
 
     if (!vmhi_check(host, "host", error) || !vmhi_check(spec, "spec", error) || !check_create(spec, flags, error))
         return NULL;
-    call = vmhi_call_new(host, NULL, flags, run_create);
+    call = vmhi_call_new(host, NULL, flags, flags & VMH_CREATE_VALIDATE_ONLY ? run_validate : run_create);
     call->spec = vmh_spec_dup(spec);
     vmhi_spec_strip_readonly(call->spec); /* so that a description can be created from */
+    if (!vmhi_spec_str(call->spec, "uuid")) {
+        g_autofree char *uuid = g_uuid_string_random();
+        vmhi_spec_put(call->spec, "uuid", uuid);
+    }
     return vmhi_call_start(call, "host.create", VMHI_AT_ONCE, unref_vm);
 }

@@ -11,6 +11,7 @@
 struct vmhi_inventory {
     GMutex      lock;
     GHashTable *records; /* UUID -> record */
+    GHashTable *hidden;  /* UUID -> how often it was hidden */
     GHashTable *missed;  /* UUID -> when a look did not find it, in microseconds; those of late only */
     GPtrArray  *queues;  /* borrowed */
     gboolean    listing;
@@ -55,6 +56,7 @@ vmhi_inventory *vmhi_inventory_new(void)
     g_mutex_init(&inventory->lock);
     g_cond_init(&inventory->listed);
     inventory->records = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)vmhi_record_unref);
+    inventory->hidden = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     inventory->missed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     inventory->queues = g_ptr_array_new();
     return inventory;
@@ -63,6 +65,7 @@ vmhi_inventory *vmhi_inventory_new(void)
 void vmhi_inventory_free(vmhi_inventory *inventory)
 {
     g_hash_table_unref(inventory->records);
+    g_hash_table_unref(inventory->hidden);
     g_hash_table_unref(inventory->missed);
     g_ptr_array_unref(inventory->queues);
     g_clear_pointer(&inventory->unlisted, g_hash_table_unref);
@@ -190,13 +193,41 @@ static void missed_locked(vmhi_inventory *inventory, const char *uuid)
     remove_locked(inventory, uuid);
 }
 
+void vmhi_inventory_hide(vmhi_inventory *inventory, const char *uuid)
+{
+    guint times;
+
+    g_mutex_lock(&inventory->lock);
+    times = GPOINTER_TO_UINT(g_hash_table_lookup(inventory->hidden, uuid));
+    g_hash_table_insert(inventory->hidden, g_strdup(uuid), GUINT_TO_POINTER(times + 1));
+    g_mutex_unlock(&inventory->lock);
+}
+
+void vmhi_inventory_show(vmhi_inventory *inventory, const char *uuid)
+{
+    guint times;
+
+    g_mutex_lock(&inventory->lock);
+    times = GPOINTER_TO_UINT(g_hash_table_lookup(inventory->hidden, uuid));
+    if (times > 1)
+        g_hash_table_insert(inventory->hidden, g_strdup(uuid), GUINT_TO_POINTER(times - 1));
+    else
+        g_hash_table_remove(inventory->hidden, uuid);
+    g_mutex_unlock(&inventory->lock);
+}
+
+static gboolean is_hidden_locked(vmhi_inventory *inventory, const char *uuid)
+{
+    return g_hash_table_contains(inventory->hidden, uuid) && !g_hash_table_contains(inventory->records, uuid);
+}
+
 gboolean vmhi_inventory_seen(vmhi_inventory *inventory, const vmhi_vm_info *info)
 {
     gboolean counts;
 
     g_mutex_lock(&inventory->lock);
     counts = !is_doubtful_locked(inventory, info->uuid, info->state);
-    if (counts) {
+    if (counts && !is_hidden_locked(inventory, info->uuid)) {
         heard_locked(inventory, info->uuid);
         set_locked(inventory, info);
     }
@@ -251,9 +282,9 @@ gboolean vmhi_inventory_looked(vmhi_inventory *inventory, const char *uuid, cons
     newest = (record ? g_atomic_int_get(&record->serial) : 0) == serial;
     if (newest) {
         heard_locked(inventory, uuid);
-        if (info)
+        if (info && !is_hidden_locked(inventory, uuid))
             set_locked(inventory, info)->asked = g_get_monotonic_time();
-        else
+        else if (!info)
             missed_locked(inventory, uuid);
     }
     g_mutex_unlock(&inventory->lock);
@@ -281,7 +312,7 @@ void vmhi_inventory_listed(vmhi_inventory *inventory, const vmhi_vm_info *info)
 {
     g_mutex_lock(&inventory->lock);
     g_hash_table_remove(inventory->unlisted, info->uuid);
-    if (!g_hash_table_contains(inventory->heard, info->uuid))
+    if (!g_hash_table_contains(inventory->heard, info->uuid) && !is_hidden_locked(inventory, info->uuid))
         set_locked(inventory, info);
     g_mutex_unlock(&inventory->lock);
 }

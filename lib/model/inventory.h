@@ -51,6 +51,13 @@ void vmhi_inventory_list_begin(vmhi_inventory *inventory);
 void vmhi_inventory_listed(vmhi_inventory *inventory, const vmhi_vm_info *info);
 void vmhi_inventory_list_end(vmhi_inventory *inventory, gboolean complete);
 
+/*
+ * While a VM is being made, nothing that is heard of it counts: it may yet be undone. Showing it again tells nothing;
+ * a look is due. One that is known already is not hidden. As often as hidden, it is to be shown.
+ */
+void vmhi_inventory_hide(vmhi_inventory *inventory, const char *uuid);
+void vmhi_inventory_show(vmhi_inventory *inventory, const char *uuid);
+
 /* With references. */
 vmhi_record *vmhi_inventory_find(vmhi_inventory *inventory, const char *name_or_uuid);
 GPtrArray   *vmhi_inventory_all(vmhi_inventory *inventory);

@@ -354,7 +354,57 @@ START_TEST(the_longest_wait_is_no_short_one)
 }
 END_TEST
 
-UNIT_RUN("inventory", a_new_connection_drops_nothing_of_the_host, a_queue_begins_with_what_there_is,
+START_TEST(what_is_being_made_is_told_when_it_is_made)
+{
+    vmhi_vm_info what = info(ONE, "one", VMH_VM_RUNNING);
+
+    setup();
+    subscribe(VMHI_TOPIC_VM, 10);
+    expect(VMH_EVENT_SYNCED);
+    vmhi_inventory_hide(inventory, ONE);
+    vmhi_inventory_hide(inventory, ONE); /* two at a time try it */
+    see(ONE, "one", VMH_VM_STOPPED);
+    vmhi_inventory_list_begin(inventory);
+    list(ONE, "one", VMH_VM_STOPPED);
+    vmhi_inventory_list_end(inventory, TRUE);
+    vmhi_inventory_show(inventory, ONE);
+    see(ONE, "one", VMH_VM_STOPPED);
+    ck_assert(vmhi_inventory_looked(inventory, ONE, &what, 0));
+    expect(0);
+    ck_assert_int_eq(state_of(ONE), VMH_VM_GONE);
+    vmhi_inventory_show(inventory, ONE);
+    ck_assert(vmhi_inventory_looked(inventory, ONE, &what, 0));
+    expect(VMH_EVENT_VM_ADDED);
+    vmhi_inventory_hide(inventory, ONE); /* somebody tries a UUID that is taken */
+    see(ONE, "uno", VMH_VM_RUNNING);
+    expect(VMH_EVENT_VM_CHANGED);
+    teardown();
+}
+END_TEST
+
+START_TEST(what_could_not_be_made_is_never_told)
+{
+    vmhi_vm_info what = info(ONE, "one", VMH_VM_STOPPED);
+
+    setup();
+    subscribe(VMHI_TOPIC_VM, 10);
+    expect(VMH_EVENT_SYNCED);
+    vmhi_inventory_hide(inventory, ONE);
+    vmhi_inventory_list_begin(inventory);
+    see(ONE, "one", VMH_VM_STOPPED);
+    vmhi_inventory_show(inventory, ONE);
+    ck_assert(vmhi_inventory_looked(inventory, ONE, NULL, 0));
+    list(ONE, "one", VMH_VM_STOPPED); /* the list was made before */
+    vmhi_inventory_list_end(inventory, TRUE);
+    ck_assert(!vmhi_inventory_seen(inventory, &what)); /* and so was this event */
+    ck_assert(vmhi_inventory_gone(inventory, ONE));
+    expect(0);
+    teardown();
+}
+END_TEST
+
+UNIT_RUN("inventory", what_is_being_made_is_told_when_it_is_made, what_could_not_be_made_is_never_told,
+         a_new_connection_drops_nothing_of_the_host, a_queue_begins_with_what_there_is,
          the_same_news_twice_is_one_event, an_event_during_a_list_is_the_newer_word,
          what_a_list_leaves_out_is_gone_unless_the_list_broke, a_look_that_took_too_long_does_not_count,
          an_old_event_after_a_look_does_not_count, too_many_events_become_a_new_snapshot,
