@@ -133,15 +133,25 @@ static void publish(vmhi_link *link, int32_t type, const char *reason)
 
 static gboolean retry_due(void *data);
 
-/* Called with the lock held: the next attempt, each after twice the time of the one before it. */
+/*
+ * How long until the next attempt: each after twice the time of the one before it. An attempt that nobody answers
+ * stays behind with its thread, for libvirt cannot be told to leave it: the more of them, the longer.
+ */
+static guint retry_delay(const vmhi_link *link)
+{
+    if (link->trying > 1)
+        return RETRY_MOST_MS << MIN(link->trying - 1, 7);
+    return MIN(RETRY_FIRST_MS << MIN(link->attempts, 7), RETRY_MOST_MS);
+}
+
+/* Called with the lock held. */
 static void plan_retry_locked(vmhi_link *link)
 {
-    guint delay = RETRY_FIRST_MS << MIN(link->attempts, 7);
-
-    if (link->closed || link->retry || !vmhi_spec_bool_or_default(link->options, "open", "reconnect"))
+    if (link->closed || link->connected || link->retry ||
+        !vmhi_spec_bool_or_default(link->options, "open", "reconnect"))
         return;
+    link->retry = vmhi_timer_new(retry_delay(link), retry_due, vmhi_link_ref(link), unref_link);
     link->attempts++;
-    link->retry = vmhi_timer_new(MIN(delay, RETRY_MOST_MS), retry_due, vmhi_link_ref(link), unref_link);
 }
 
 static gboolean is_closed(vmhi_link *link)
@@ -164,37 +174,54 @@ static guint count_losses(vmhi_link *link)
     return losses;
 }
 
-static void retry(void *data)
+/* The work of the job that tries; it may come back long after the job has ended, and then it counts as well. */
+static void *try_again(void *data, G_GNUC_UNUSED vmh_job *job, vmh_error **error)
 {
     vmhi_link *link = data;
     guint      losses = count_losses(link);
-    gboolean   back = !is_closed(link) && link->driver->reopen(link->remote, NULL) && vmhi_link_list(link, NULL);
+    gboolean   back = !is_closed(link) && link->driver->reopen(link->remote, error) && vmhi_link_list(link, error);
 
     g_mutex_lock(&link->lock);
-    back = back && losses == link->losses; /* else it broke again meanwhile */
+    link->trying--;
+    back = back && !link->connected && losses == link->losses; /* else it broke again meanwhile */
     if (back) {
         link->connected = TRUE;
         link->attempts = 0;
-    } else {
-        plan_retry_locked(link);
     }
     g_mutex_unlock(&link->lock);
     if (back) {
         publish(link, VMH_EVENT_HOST_BACK, NULL);
         vmhi_inventory_resync(link->inventory);
     }
-    vmhi_link_unref(link);
+    return NULL;
+}
+
+static void tried(void *data, vmh_job *job, G_GNUC_UNUSED int32_t event)
+{
+    vmhi_link *link = data;
+
+    g_mutex_lock(&link->lock);
+    if (job->error)
+        plan_retry_locked(link);
+    g_mutex_unlock(&link->lock);
 }
 
 static gboolean retry_due(void *data)
 {
-    vmhi_link *link = data;
-    GSource   *fired;
+    vmhi_link    *link = data;
+    vmhi_job_spec spec = {.verb = "host.reopen",
+                          .work = try_again,
+                          .data = vmhi_link_ref(link),
+                          .free_data = unref_link,
+                          .watch = tried};
+    g_autoptr(vmh_job) job = vmhi_job_new(&spec);
+    GSource *fired;
 
     g_mutex_lock(&link->lock);
     fired = g_steal_pointer(&link->retry);
+    link->trying++;
     g_mutex_unlock(&link->lock);
-    vmhi_thread_run(retry, vmhi_link_ref(link));
+    vmhi_job_run(job, NULL, vmhi_link_option_ms(link, "connect.timeout"));
     vmhi_timer_drop(fired);
     return G_SOURCE_REMOVE;
 }

@@ -23,6 +23,7 @@ typedef struct {
     gboolean           closed;
     guint              losses;   /* how many times it broke */
     guint              attempts; /* to re-make it, since it broke last */
+    guint              trying;   /* of these, under way, answered or not */
     gboolean           listing;  /* a list that a driver asked for is due */
     GHashTable        *doubts;   /* UUIDs of VMs to look at; NULL: none, and no thread that looks */
     GSource           *retry;

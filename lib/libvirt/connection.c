@@ -154,6 +154,16 @@ static session *detach(vmhi_driver_host *host)
     return s;
 }
 
+static gboolean is_connected(vmhi_driver_host *host)
+{
+    gboolean connected;
+
+    g_mutex_lock(&host->lock);
+    connected = host->connection != NULL;
+    g_mutex_unlock(&host->lock);
+    return connected;
+}
+
 /* Several may notice at the same time; the first one tells, for it cuts the number that the others carry. */
 static void lose(gpointer number, const char *reason)
 {
@@ -260,6 +270,31 @@ static gboolean install(vmhi_driver_host *host, gpointer number, session *s)
     return TRUE;
 }
 
+/* Silences this connection, if it is still its time. */
+static void cut(gpointer number)
+{
+    vmhi_voice *voice = vmhi_voice_enter(number);
+
+    if (!voice)
+        return;
+    vmhi_voice_cut(voice);
+    vmhi_voice_leave(voice);
+}
+
+/* The number for a new connection's callbacks; NULL: another attempt has brought one, and this one is too late. */
+static gpointer begin_session(vmhi_driver_host *host)
+{
+    gpointer number = NULL;
+
+    vmhi_voice_lock(host->voice);
+    if (!is_connected(host)) {
+        vmhi_watch_reset(host->watch);
+        number = vmhi_voice_open(host->voice);
+    }
+    vmhi_voice_leave(host->voice);
+    return number;
+}
+
 static gboolean connect_host(vmhi_driver_host *host, vmh_error **error)
 {
     virConnectPtr connection = dial(host->uri, host->options, error);
@@ -269,10 +304,11 @@ static gboolean connect_host(vmhi_driver_host *host, vmh_error **error)
     if (!connection)
         return FALSE;
     s = session_new(connection);
-    vmhi_voice_lock(host->voice);
-    vmhi_watch_reset(host->watch);
-    number = vmhi_voice_open(host->voice);
-    vmhi_voice_leave(host->voice);
+    number = begin_session(host);
+    if (!number) {
+        vmhi_thread_run(dispose, s);
+        return TRUE;
+    }
     virConnSetErrorFunc(connection, number, on_error);
     virConnectRegisterCloseCallback(connection, on_close, number, NULL);
     keep_alive(host, connection);
@@ -281,7 +317,7 @@ static gboolean connect_host(vmhi_driver_host *host, vmh_error **error)
             return TRUE;
         vmhi_error_set(error, VMH_ERR_LOST, "opening \"%s\": the connection broke at once", host->uri);
     }
-    vmhi_voice_cut(host->voice);
+    cut(number);
     vmhi_thread_run(dispose, s);
     return FALSE;
 }
@@ -327,12 +363,7 @@ vmhi_driver_host *vmhi_libvirt_open(const char *uri, const vmh_spec *options, co
 
 gboolean vmhi_libvirt_reopen(vmhi_driver_host *host, vmh_error **error)
 {
-    gboolean connected;
-
-    g_mutex_lock(&host->lock);
-    connected = host->connection != NULL;
-    g_mutex_unlock(&host->lock);
-    return connected || connect_host(host, error);
+    return is_connected(host) || connect_host(host, error);
 }
 
 void vmhi_libvirt_quiet(vmhi_driver_host *host)

@@ -207,6 +207,42 @@ START_TEST(a_console_ends_with_its_connection)
 }
 END_TEST
 
+/* Has this machine a connection to a libvirtd that stands? One that is new and lasts is an attempt. */
+static gboolean is_joined(void)
+{
+    g_autofree char *table = NULL;
+
+    ck_assert(g_file_get_contents("/proc/net/tcp", &table, NULL, NULL));
+    return strstr(table, ":407D 01") != NULL; /* port 16509, established */
+}
+
+/* A daemon hangs, and its machine loses its power while it is tried again: nobody will ever answer that attempt. */
+START_TEST(an_attempt_that_nobody_answers_is_not_the_last)
+{
+    g_autoptr(vmh_error) error = NULL;
+    g_autoptr(vmh_spec) options = vmh_spec_new("open", NULL);
+    int64_t until = test_now_ms() + PATIENCE_MS;
+    victim  v = {0};
+
+    lab("hurt", "mend", "a", NULL);
+    vmh_spec_set(options, "keepalive.interval", "1s", &error);
+    vmh_spec_set(options, "connect.timeout", "3s", &error);
+    v.host = vmh_host_open(lab_variable("URI_A"), options, 0, &error);
+    ck_assert_msg(v.host != NULL, "%s", vmh_error_message(error));
+    v.queue = vmh_queue_new(v.host, "host", 0, NULL);
+    lab("hurt", "pause", "a", NULL);
+    wait_for(&v, VMH_EVENT_HOST_LOST, NOTICED_MS);
+    for (int64_t since = test_now_ms(); test_now_ms() - since < 1000 && test_now_ms() < until; g_usleep(10000))
+        since = is_joined() ? since : test_now_ms();
+    lab("hurt", "cut", "a", NULL);
+    lab("host", "stop", "a", NULL);
+    lab("host", "start", "a", NULL);
+    wait_for(&v, VMH_EVENT_HOST_BACK, PATIENCE_MS);
+    vmh_queue_unref(v.queue);
+    vmh_host_unref(v.host);
+}
+END_TEST
+
 START_TEST(without_reconnect_it_stays_lost)
 {
     victim v, other;
@@ -248,5 +284,5 @@ END_TEST
 
 INTEGRATION_RUN("lost", TRUE, a_daemon_that_dies_is_missed_once, a_daemon_that_is_silent_is_given_up,
                 a_network_that_is_silent_is_given_up, a_call_under_way_ends_with_the_connection,
-                what_happened_meanwhile_is_found, a_console_ends_with_its_connection, without_reconnect_it_stays_lost,
-                closing_waits_for_nobody)
+                an_attempt_that_nobody_answers_is_not_the_last, what_happened_meanwhile_is_found,
+                a_console_ends_with_its_connection, without_reconnect_it_stays_lost, closing_waits_for_nobody)
