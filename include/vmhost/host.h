@@ -66,7 +66,12 @@ VMH_API vmh_job *vmh_host_refresh(vmh_host *host, uint64_t flags, vmh_error **er
  * Creates a VM from a spec of kind "vm"; the job's result is the VM. VMH_ERR_EXISTS: name or UUID taken;
  * VMH_ERR_VALUE, VMH_ERR_UNSUPPORTED: with the property. When the start fails, the VM is not left behind.
  * This host's lists and queues have the VM from when it is made on, as it is then, and never one that could not be
- * made; who looks through another host handle, or by other programs, may see that for a moment. Since 0.1.
+ * made; who looks through another host handle, or by other programs, may see that for a moment.
+ *
+ * VALIDATE_ONLY tells what the same call without it would, as far as that can be known beforehand. With START this
+ * includes that what it starts with is there: networks and filters, and, on a host of this machine that sees the same
+ * files as this program, kernel, disks and shares; elsewhere only the start itself finds a missing file. It does so
+ * everywhere with VMH_ERR_NOT_FOUND and the property. Since 0.1.
  */
 VMH_API vmh_job *vmh_host_create_vm(vmh_host *host, const vmh_spec *spec, uint64_t flags, vmh_error **error);
 

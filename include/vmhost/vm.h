@@ -49,7 +49,8 @@ VMH_API vmh_spec *vmh_vm_describe(vmh_vm *vm, uint64_t flags, vmh_error **error)
 /*
  * Each verb returns a job. Jobs of one VM run in the order in which they were asked for; those of several
  * VMs at the same time. VMH_ERR_STATE: not in this state, the message names the state; VMH_ERR_NOT_FOUND: the VM
- * is gone; VMH_ERR_UNSUPPORTED; VMH_ERR_LOST. flags: 0 where no constant is named. Since 0.1.
+ * is gone, or, with the error's property, the file or network that it names; VMH_ERR_UNSUPPORTED; VMH_ERR_LOST.
+ * flags: 0 where no constant is named. Since 0.1.
  */
 #define VMH_START_PAUSED UINT64_C(1)
 VMH_API vmh_job *vmh_vm_start(vmh_vm *vm, uint64_t flags, vmh_error **error);

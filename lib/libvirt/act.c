@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The verbs without arguments. What state a VM is in is asked only when a verb failed, so that success is one call.
  */
-#include "libvirt/common.h"
+#include "libvirt/domain.h"
 
 /* 0, negative when libvirt failed, or REFUSED when it was not asked because of the VM's state. */
 typedef int (*verb_call)(virDomainPtr domain, uint64_t flags);
@@ -141,6 +141,19 @@ static int32_t look(virDomainPtr domain)
                                                               : vmhi_libvirt_state(native, detail, &reason);
 }
 
+/* A start that failed may do so for a file or a network that is not there. */
+static void blame_property(virDomainPtr domain, vmh_error *failure)
+{
+    g_autofree char *xml = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_INACTIVE);
+    g_autoptr(xmlDoc) doc = xml ? vmhi_domain_parse(xml, NULL) : NULL;
+    g_autoptr(vmh_spec) spec = doc ? vmhi_domain_read(doc) : NULL;
+
+    if (!spec)
+        return;
+    vmhi_spec_unset(spec, "name", NULL); /* quoted in many a message, and never at fault here */
+    vmhi_domain_explain(failure, spec);
+}
+
 /*
  * The verb failed: has it nothing to do, was it the state, or what libvirt says? TRUE: it is done after all. The
  * state may have changed again since; then libvirt's own word stands, whose code tells whether it was the state.
@@ -155,6 +168,8 @@ static gboolean explain(virDomainPtr domain, const char *name, vmhi_verb verb, i
         vmhi_error_set(&failure, VMH_ERR_STATE, "%s needs %s", doing, verbs[verb].needs);
     else
         vmhi_libvirt_error(&failure, NULL, doing);
+    if (verb == VMHI_START && failure->code != VMH_ERR_STATE)
+        blame_property(domain, failure);
     state = may_be_state(failure->code) ? look(domain) : VMH_VM_UNKNOWN;
     if (verbs[verb].goal && state == verbs[verb].goal)
         return TRUE; /* QEMU succeeds here, other hosts do not: we do everywhere. */

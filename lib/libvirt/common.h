@@ -25,6 +25,7 @@ typedef struct {
     gboolean uefi;                      /* firmware='efi' is offered */
     gboolean tpm, virtiofs, vsock, rng; /* devices that domain capabilities offer */
     gboolean session;                   /* an unprivileged daemon: no bridges, no cgroups */
+    gboolean local;                     /* its files are those that this program sees */
 } vmhi_platform;
 
 typedef struct vmhi_voice vmhi_voice; /* voice.h: from libvirt's callbacks to the sink */
@@ -69,6 +70,8 @@ gboolean vmhi_libvirt_loop_runs(int timeout_ms);
 gboolean vmhi_libvirt_claims(const char *uri);
 gboolean vmhi_libvirt_in_process(const char *uri);
 char    *vmhi_libvirt_best_local(void);
+/* Does the URI lead to a daemon on this machine? */
+gboolean vmhi_libvirt_is_local(const char *uri);
 /* The URI as libvirt shall see it, or NULL with VMH_ERR_ARGUMENT: malformed, or it could run a program here. */
 char *vmhi_libvirt_uri(const char *uri, vmh_error **error);
 
@@ -117,7 +120,7 @@ int vmhi_libvirt_undefine(virDomainPtr domain);
 /* --- the calls of the contract, by file --- */
 gboolean  vmhi_libvirt_list(vmhi_driver_host *, vmhi_visit, void *, vmh_error **);                    /* list.c */
 gboolean  vmhi_libvirt_look(vmhi_driver_host *, const char *uuid, vmhi_visit, void *, vmh_error **);  /* list.c */
-vmh_spec *vmhi_libvirt_describe(vmhi_driver_host *, vmh_error **); /* node.c */
+vmh_spec *vmhi_libvirt_describe(vmhi_driver_host *, vmh_error **);                                    /* node.c */
 gboolean  vmhi_libvirt_supports(vmhi_driver_host *, const char *name, char **reason);                 /* supports.c */
 char *vmhi_libvirt_create(vmhi_driver_host *, const vmh_spec *, uint64_t, vmhi_task *, vmh_error **); /* create.c */
 vmh_spec *vmhi_libvirt_describe_vm(vmhi_driver_host *, const char *, uint64_t, vmh_error **);         /* create.c */

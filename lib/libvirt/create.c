@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Creating a VM from a spec, all or nothing, and describing one. */
-#include "libvirt/domain.h"
+#include "libvirt/domain-map.h"
 
 typedef struct {
     virConnectPtr   connection;
@@ -51,9 +51,11 @@ static char *build(const vmhi_platform *platform, const vmh_spec *spec, vmh_erro
 
 static void fail(const creation *making, vmh_error **error)
 {
-    g_autofree char *property = vmhi_domain_blame(making->spec, virGetLastErrorMessage());
+    vmh_error *failure = NULL;
 
-    vmhi_libvirt_error(error, property, making->doing);
+    vmhi_libvirt_error(&failure, NULL, making->doing);
+    vmhi_domain_explain(failure, making->spec);
+    vmhi_error_move(error, failure);
 }
 
 /* --- making it --- */
@@ -131,15 +133,31 @@ static virDomainPtr run(const creation *making, vmh_error **error)
     return domain;
 }
 
-/* Where libvirt can turn it into a command line, it has checked all that it checks before a start. */
-static gboolean validate(const creation *making, vmh_error **error)
+/* The document for libvirt to turn into a command line, for which it would make tap devices. */
+static char *without_taps(const char *xml)
 {
-    g_autofree char *command = virConnectDomainXMLToNative(making->connection, "qemu-argv", making->xml, 0);
+    g_autoptr(xmlDoc) doc = vmhi_domain_parse(xml, NULL);
+    xmlNode *next;
 
-    if (command || vmhi_libvirt_code(virGetLastError()) == VMH_ERR_UNSUPPORTED)
-        return TRUE;
-    fail(making, error);
-    return FALSE;
+    for (xmlNode *device = vmhi_domain_devices(doc); device; device = next) {
+        next = xmlNextElementSibling(device);
+        if (vmhi_xml_is(device, "interface") && vmhi_xml_has(device, "@type", "ethernet"))
+            vmhi_xml_remove(device);
+    }
+    return vmhi_domain_text(doc);
+}
+
+/* Where libvirt can turn it into a command line, it has checked all that it checks before a start. */
+static gboolean validate(const creation *making, const vmhi_platform *platform, vmh_error **error)
+{
+    g_autofree char *xml = without_taps(making->xml);
+    g_autofree char *command = virConnectDomainXMLToNative(making->connection, "qemu-argv", xml, 0);
+
+    if (!command && vmhi_libvirt_code(virGetLastError()) != VMH_ERR_UNSUPPORTED) {
+        fail(making, error);
+        return FALSE;
+    }
+    return !has(making, VMH_CREATE_START) || vmhi_domain_has_needs(making->connection, platform, making->spec, error);
 }
 
 static char *make(const creation *making, vmh_error **error)
@@ -160,7 +178,7 @@ static char *create(vmhi_driver_host *host, creation *making, vmh_error **error)
     if (!making->xml)
         return NULL;
     if (has(making, VMH_CREATE_VALIDATE_ONLY))
-        return validate(making, error) ? g_strdup("") : NULL;
+        return validate(making, &host->platform, error) ? g_strdup("") : NULL;
     return make(making, error);
 }
 

@@ -275,37 +275,6 @@ gboolean vmhi_domain_apply(xmlDoc *doc, const vmhi_platform *platform, const vmh
     return apply(&(application){doc, platform, spec, before, paths, devices}, error);
 }
 
-/* --- whose fault --- */
-
-/* As a file name anywhere, as another word in quotes or at the end, which is where libvirt puts what it was given. */
-static gboolean is_quoted(const vmh_property *property, const char *value, const char *message)
-{
-    g_autofree char *quoted = g_strdup_printf("'%s'", value);
-    g_autofree char *last = g_strconcat(" ", value, NULL);
-
-    if (property->type == VMH_TYPE_PATH || g_str_has_suffix(property->pattern, ".url"))
-        return strstr(message, value) != NULL;
-    return strstr(message, quoted) || g_str_has_suffix(message, last);
-}
-
-char *vmhi_domain_blame(const vmh_spec *spec, const char *message)
-{
-    g_auto(GStrv) paths = vmhi_spec_list(spec);
-    const char *found = NULL;
-    gsize       longest = 1; /* "/" says nothing */
-
-    for (guint i = 0; message && paths[i]; i++) {
-        const vmh_property *property = vmhi_schema_lookup("vm", paths[i]);
-        const char         *value = vmhi_type_is_text(property->type) ? vmhi_spec_str(spec, paths[i]) : NULL;
-
-        if (!value || strlen(value) <= longest || !is_quoted(property, value, message))
-            continue;
-        found = paths[i];
-        longest = strlen(value);
-    }
-    return g_strdup(found);
-}
-
 /* --- what can be expressed --- */
 
 gboolean vmhi_domain_is(const vmhi_platform *platform, const char *type)

@@ -43,6 +43,16 @@ char *vmhi_domain_node_text(xmlNode *node);
 /* The property of a spec whose value a message of libvirt's quotes, or NULL. The caller's. */
 char *vmhi_domain_blame(const vmh_spec *spec, const char *message);
 
+/* Makes an error of libvirt's one about the property of the spec that its message quotes, where there is one. */
+void vmhi_domain_explain(vmh_error *failure, const vmh_spec *spec);
+
+/*
+ * Are the files, networks and filters there that a VM of this spec would be started with? Files are looked for on
+ * this machine alone. FALSE with VMH_ERR_NOT_FOUND and the property.
+ */
+gboolean vmhi_domain_has_needs(virConnectPtr connection, const vmhi_platform *platform, const vmh_spec *spec,
+                               vmh_error **error);
+
 /* Can libvirt's XML express this property (by pattern) for such a host? FALSE with the reason. */
 gboolean vmhi_domain_supports(const vmhi_platform *platform, const char *pattern, char **reason);
 

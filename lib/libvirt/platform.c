@@ -3,6 +3,7 @@
 #include "libvirt/domain.h"
 #include "libvirt/xpath.h"
 #include <string.h>
+#include <unistd.h>
 
 static gboolean is_x86(const char *arch)
 {
@@ -126,6 +127,15 @@ static void learn_devices(vmhi_platform *platform, virConnectPtr connection)
     platform->vsock = is_qemu(platform); /* the capabilities do not list it */
 }
 
+/* A daemon of this machine may still live in a container of its own, or this program may; then no emulator is here.
+ */
+static gboolean shares_files(const vmhi_platform *platform, virConnectPtr connection)
+{
+    g_autofree char *uri = virConnectGetURI(connection);
+
+    return uri && vmhi_libvirt_is_local(uri) && platform->emulator && access(platform->emulator, F_OK) == 0;
+}
+
 gboolean vmhi_libvirt_platform_learn(vmhi_platform *platform, virConnectPtr connection, vmh_error **error)
 {
     const char      *type = virConnectGetType(connection);
@@ -151,6 +161,7 @@ gboolean vmhi_libvirt_platform_learn(vmhi_platform *platform, virConnectPtr conn
     learn_accelerator(platform, connection, capabilities);
     learn_domain_type(platform, capabilities);
     learn_devices(platform, connection);
+    platform->local = shares_files(platform, connection);
     return TRUE;
 }
 

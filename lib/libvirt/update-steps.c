@@ -84,9 +84,11 @@ static gboolean define(const vmhi_update *u, xmlDoc *doc, vmh_error **error)
     g_autoptr(virDomain) defined = virDomainDefineXML(virDomainGetConnect(u->domain), text);
 
     if (!defined) {
-        g_autofree char *property = vmhi_domain_blame(u->spec, virGetLastErrorMessage());
+        vmh_error *failure = NULL;
 
-        vmhi_libvirt_error(error, property, "changing what is kept of the VM");
+        vmhi_libvirt_error(&failure, NULL, "changing what is kept of the VM");
+        vmhi_domain_explain(failure, u->spec);
+        vmhi_error_move(error, failure);
     }
     return defined != NULL;
 }

@@ -42,6 +42,15 @@ gboolean vmhi_libvirt_in_process(const char *uri)
     return g_ascii_strncasecmp(uri, "test:///", 8) == 0;
 }
 
+gboolean vmhi_libvirt_is_local(const char *uri)
+{
+    g_autofree char *scheme = NULL, *transport = NULL;
+    g_autoptr(GUri) parsed = g_uri_parse(uri, G_URI_FLAGS_NON_DNS | G_URI_FLAGS_HAS_PASSWORD, NULL);
+
+    return parsed && split(uri, &scheme, &transport) && (!transport || g_str_equal(transport, "unix")) &&
+           (!g_uri_get_host(parsed) || !*g_uri_get_host(parsed));
+}
+
 static gboolean refuse(vmh_error **error, const char *uri, const char *why)
 {
     g_autofree char *excerpt = vmhi_excerpt(uri);

@@ -252,24 +252,54 @@ END_TEST
 
 /* --- files that are not what they should be --- */
 
-static void refuses_file(vmh_host *host, const char *property, const char *path, uint64_t flags)
+static vmh_spec *spec_with(const char *name, const char *property, const char *value)
 {
-    g_autofree char *name = test_name("file");
-    g_autoptr(vmh_spec) spec = test_spec(name, 16);
-    vmh_error *error = NULL;
-    int32_t    code;
+    vmh_spec *spec = test_spec(name, 16);
 
     if (strcmp(property, "boot.initrd") == 0)
         vmh_spec_set_str(spec, "boot.kernel", lab_variable("KERNEL"), NULL);
-    ck_assert_int_eq(vmh_spec_set_str(spec, property, path, &error), 0);
-    code = vmh_job_finish(vmh_host_create_vm(host, spec, flags, &error), PATIENCE_MS, &error);
-    ck_assert_msg(code < 0, "%s = %s was taken", property, path);
+    if (strcmp(property, "nic.x0.filter") == 0)
+        vmh_spec_set_str(spec, "nic.x0.network", "default", NULL);
+    ck_assert_int_eq(vmh_spec_set_str(spec, property, value, NULL), 0);
+    return spec;
+}
+
+/* The error names the property and what is not there. */
+static void assert_about(vmh_error *error, int32_t code, const char *property, const char *value)
+{
+    ck_assert_msg(error != NULL, "%s = %s was taken", property, value);
     assert_clear(error, property);
-    ck_assert_msg(g_strcmp0(vmh_error_property(error), property) == 0, "%s = %s: the error is about %s: %s", property,
-                  path, vmh_error_property(error), vmh_error_message(error));
-    ck_assert_msg(strstr(vmh_error_message(error), path), "%s", vmh_error_message(error));
-    ck_assert_msg(!vmh_host_find_vm(host, name, NULL), "what could not start was left behind");
+    ck_assert_msg(g_strcmp0(vmh_error_property(error), property) == 0 && vmh_error_code(error) == code,
+                  "%s = %s: %s about %s: %s", property, value, vmh_error_name(vmh_error_code(error)),
+                  vmh_error_property(error), vmh_error_message(error));
+    ck_assert_msg(strstr(vmh_error_message(error), property), "%s", vmh_error_message(error));
+    if (*value == '/')
+        ck_assert_msg(strstr(vmh_error_message(error), value), "%s", vmh_error_message(error));
     vmh_error_free(error);
+}
+
+static void refuses(vmh_host *host, int32_t code, const char *property, const char *value, uint64_t flags)
+{
+    g_autofree char *name = test_name("file");
+    g_autoptr(vmh_spec) spec = spec_with(name, property, value);
+    vmh_error *error = NULL;
+
+    vmh_job_finish(vmh_host_create_vm(host, spec, flags, &error), PATIENCE_MS, &error);
+    assert_about(error, code, property, value);
+    ck_assert_msg(!vmh_host_find_vm(host, name, NULL), "what could not start was left behind");
+}
+
+/* A VM may be made before its disk is; then it is the start that finds it missing. */
+static void refuses_to_start(vmh_host *host, int32_t code, const char *property, const char *value)
+{
+    g_autofree char *name = test_name("later");
+    g_autoptr(vmh_spec) spec = spec_with(name, property, value);
+    g_autoptr(vmh_vm) vm = create(host, spec, 0);
+    vmh_error *error = NULL;
+
+    vmh_job_finish(vmh_vm_start(vm, 0, &error), PATIENCE_MS, &error);
+    assert_about(error, code, property, value);
+    ck_assert_int_eq(vmh_vm_state(vm), VMH_VM_STOPPED);
 }
 
 /* All that the queue told until now, which is not to be of VMs that could not start, but of the last one, which
@@ -297,14 +327,61 @@ START_TEST(files_on_qemu)
     if (!host)
         return;
     vmh_event_free(test_wait_event(queue, VMH_EVENT_SYNCED, NULL, PATIENCE_MS));
-    refuses_file(host, "disk.x0.path", "/nonexistent/disk.img", VMH_CREATE_START);
-    refuses_file(host, "disk.x0.path", "/srv", VMH_CREATE_START);
-    refuses_file(host, "boot.kernel", "/nonexistent/vmlinuz", VMH_CREATE_START);
-    refuses_file(host, "boot.initrd", "/nonexistent/initrd", VMH_CREATE_START);
-    refuses_file(host, "disk.x0.path", "/nonexistent/disk.img", VMH_CREATE_START | VMH_CREATE_TRANSIENT);
+    refuses(host, VMH_ERR_NOT_FOUND, "disk.x0.path", "/nonexistent/disk.img", VMH_CREATE_START);
+    refuses(host, VMH_ERR_VALUE, "disk.x0.path", "/srv", VMH_CREATE_START);
+    refuses(host, VMH_ERR_NOT_FOUND, "disk.x0.volume", "nowhere/disk", VMH_CREATE_START);
+    refuses(host, VMH_ERR_NOT_FOUND, "boot.kernel", "/nonexistent/vmlinuz", VMH_CREATE_START);
+    refuses(host, VMH_ERR_NOT_FOUND, "boot.initrd", "/nonexistent/initrd", VMH_CREATE_START);
+    refuses(host, VMH_ERR_NOT_FOUND, "console.x0.to", "file:/nonexistent/log", VMH_CREATE_START);
+    refuses(host, VMH_ERR_NOT_FOUND, "nic.x0.network", "nowhere", VMH_CREATE_START);
+    refuses(host, VMH_ERR_NOT_FOUND, "nic.x0.bridge", "nobridge", VMH_CREATE_START);
+    refuses(host, VMH_ERR_NOT_FOUND, "disk.x0.path", "/nonexistent/disk.img",
+            VMH_CREATE_START | VMH_CREATE_TRANSIENT);
     assert_told_of_one(host, queue);
+    refuses_to_start(host, VMH_ERR_NOT_FOUND, "disk.x0.path", "/nonexistent/disk.img");
+    refuses_to_start(host, VMH_ERR_NOT_FOUND, "boot.kernel", "/nonexistent/vmlinuz");
+    refuses_to_start(host, VMH_ERR_NOT_FOUND, "nic.x0.network", "nowhere");
     test_clean(host);
     vmh_queue_unref(queue);
+    vmh_host_unref(host);
+}
+END_TEST
+
+/* Nothing is made, and yet it is known that the start would fail. */
+static void validates(const char *variable, gboolean sees_files)
+{
+    const uint64_t flags = VMH_CREATE_VALIDATE_ONLY | VMH_CREATE_START;
+    g_autoptr(vmh_host) host = open_host(lab_variable(variable));
+    g_autofree char *name = test_name("validate");
+    g_autofree char *disk = test_disk("validate", 1);
+    g_autoptr(vmh_spec) good = spec_with(name, "disk.x0.path", disk);
+    g_autoptr(vmh_spec) later = spec_with(name, "disk.x0.path", "/nonexistent/disk.img");
+    vmh_error *error = NULL;
+
+    vmh_spec_set_str(good, "boot.kernel", lab_variable("KERNEL"), NULL);
+    assert_ok(vmh_host_create_vm(host, good, flags, &error));
+    assert_ok(vmh_host_create_vm(host, later, VMH_CREATE_VALIDATE_ONLY, &error)); /* as it can be created */
+    if (sees_files) {
+        refuses(host, VMH_ERR_NOT_FOUND, "disk.x0.path", "/nonexistent/disk.img", flags);
+        refuses(host, VMH_ERR_NOT_FOUND, "boot.kernel", "/nonexistent/vmlinuz", flags);
+        refuses(host, VMH_ERR_NOT_FOUND, "boot.initrd", "/nonexistent/initrd", flags);
+    }
+    refuses(host, VMH_ERR_NOT_FOUND, "disk.x0.volume", "nowhere/disk", flags);
+    g_unlink(disk);
+}
+
+START_TEST(missing_files_are_found_by_validating)
+{
+    vmh_host *host = NULL;
+
+    if (!lab_is_here())
+        return;
+    validates("URI_UNIX", TRUE);
+    validates("URI_SESSION", TRUE);
+    validates("URI_A", FALSE);
+    host = open_host(lab_variable("URI_A"));
+    refuses(host, VMH_ERR_NOT_FOUND, "nic.x0.network", "nowhere", VMH_CREATE_VALIDATE_ONLY | VMH_CREATE_START);
+    refuses(host, VMH_ERR_NOT_FOUND, "nic.x0.filter", "nowhere", VMH_CREATE_VALIDATE_ONLY | VMH_CREATE_START);
     vmh_host_unref(host);
 }
 END_TEST
@@ -362,4 +439,5 @@ START_TEST(json_that_is_broken)
 END_TEST
 
 INTEGRATION_RUN("badinput", FALSE, properties_on_the_test_host, properties_on_qemu, words_on_the_test_host,
-                console_names_on_qemu, options_of_opening, files_on_qemu, json_that_is_broken)
+                console_names_on_qemu, options_of_opening, files_on_qemu, missing_files_are_found_by_validating,
+                json_that_is_broken)

@@ -42,7 +42,7 @@ char *test_disk(const char *what, unsigned mib);
 /* Waits for a VM's state. */
 gboolean test_wait_state(vmh_vm *vm, int32_t state, int64_t timeout_ms);
 
-/* Waits until no VM has this name; the host may still tell of one that it made and took back. */
+/* Waits until no VM has this name. */
 gboolean test_wait_unknown(vmh_host *host, const char *name, int64_t timeout_ms);
 
 /* Pulls events until one has this type and, when name is not NULL, this name. NULL: none came. */

@@ -776,11 +776,16 @@ END_TEST
 
 START_TEST(a_message_of_libvirt_names_its_property)
 {
-    g_autoptr(vmh_spec) spec = spec_of("name=a;disk.a.path=/x;disk.b.path=/x/y;nic.n.network=lan;cpu.model=Nonsense");
+    g_autoptr(vmh_spec) spec = spec_of("name=a;disk.a.path=/x;disk.b.path=/x/y;nic.n.network=lan;cpu.model=Nonsense;"
+                                       "disk.v.volume=pool/volume;console.c.to=file:/var/log/c;nic.t.tap=tap0");
     static const char *const expected[][2] = {{"Cannot access storage file '/x/y' (as uid:0)", "disk.b.path"},
                                               {"Could not open /x: Permission denied", "disk.a.path"},
                                               {"no network with matching name 'lan'", "nic.n.network"},
                                               {"Unknown CPU model Nonsense", "cpu.model"},
+                                              {"no storage pool with matching name 'pool'", "disk.v.volume"},
+                                              {"no storage vol with matching name 'volume'", "disk.v.volume"},
+                                              {"Unable to open file: /var/log/c: No such file", "console.c.to"},
+                                              {"target managed='no' but specified dev doesn't exist", "nic.t.tap"},
                                               {"a lan of no kind", NULL},
                                               {NULL, NULL}};
 
@@ -788,6 +793,28 @@ START_TEST(a_message_of_libvirt_names_its_property)
         g_autofree char *path = vmhi_domain_blame(spec, expected[i][0]);
 
         ck_assert_pstr_eq(path, expected[i][1]);
+    }
+}
+END_TEST
+
+START_TEST(what_a_hypervisor_misses_is_not_found)
+{
+    static const struct {
+        const char *message;
+        int32_t     code;
+    } cases[] = {{"could not open kernel file '/k': No such file or directory", VMH_ERR_NOT_FOUND},
+                 {"'file' driver requires '/k' to be a regular file", VMH_ERR_VALUE},
+                 {"/k: it broke", VMH_ERR_HYPERVISOR},
+                 {"/other: No such file or directory", VMH_ERR_HYPERVISOR}};
+    g_autoptr(vmh_spec) spec = spec_of("boot.kernel=/k");
+
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        vmh_error *error = NULL;
+
+        vmhi_error_set(&error, VMH_ERR_HYPERVISOR, "%s", cases[i].message);
+        vmhi_domain_explain(error, spec);
+        ck_assert_pstr_eq(error->property, strstr(cases[i].message, "/k") ? "boot.kernel" : NULL);
+        assert_error(error, cases[i].code, cases[i].message);
     }
 }
 END_TEST
@@ -893,6 +920,6 @@ UNIT_RUN("domain", every_property_has_a_row_and_a_sample, each_property_alone_is
          one_name_for_devices_of_several_classes, an_alias_alone_tells_the_device,
          targets_are_chosen_and_the_first_to_boot_comes_first, a_name_survives_another_bus, many_disks,
          a_device_is_removed_and_its_name_forgotten, what_cannot_be_is_refused_with_its_property,
-         a_message_of_libvirt_names_its_property, a_session_says_what_it_may_not,
-         a_host_says_what_it_leaves_no_choice_of, an_older_machine_has_ide,
+         a_message_of_libvirt_names_its_property, what_a_hypervisor_misses_is_not_found,
+         a_session_says_what_it_may_not, a_host_says_what_it_leaves_no_choice_of, an_older_machine_has_ide,
          what_a_host_lacks_is_refused_only_when_asked_for, the_generation_is_of_what_somebody_chose)

@@ -93,7 +93,25 @@ START_TEST(ssh_never_asks_on_the_terminal)
 }
 END_TEST
 
-UNIT_RUN("libvirt-uri", libvirts_schemes_are_claimed_and_no_others,
+START_TEST(a_daemon_of_this_machine_is_local)
+{
+    static const char *const here[] = {"qemu:///system", "qemu:///session", "qemu+unix:///system?socket=/run/x",
+                                       "test:///default"};
+    static const char *const elsewhere[] = {"qemu+tcp://localhost/system",
+                                            "qemu+ssh://h/system",
+                                            "qemu+tls:///system",
+                                            "qemu://h/system",
+                                            "esx://h/",
+                                            "nonsense"};
+
+    for (gsize i = 0; i < G_N_ELEMENTS(here); i++)
+        ck_assert_msg(vmhi_libvirt_is_local(here[i]), "%s", here[i]);
+    for (gsize i = 0; i < G_N_ELEMENTS(elsewhere); i++)
+        ck_assert_msg(!vmhi_libvirt_is_local(elsewhere[i]), "%s", elsewhere[i]);
+}
+END_TEST
+
+UNIT_RUN("libvirt-uri", a_daemon_of_this_machine_is_local, libvirts_schemes_are_claimed_and_no_others,
          only_a_test_driver_without_a_host_is_in_this_process, a_uri_cannot_run_a_program_here,
          what_is_no_uri_of_libvirts_is_refused_with_a_reason, a_file_that_is_not_there_is_told_before_libvirt_looks,
          ssh_never_asks_on_the_terminal)
