@@ -45,6 +45,12 @@ typedef struct vmhi_task vmhi_task;
 void                     vmhi_task_progress(vmhi_task *task, int32_t field, uint64_t value); /* VMH_PROGRESS_… */
 void                     vmhi_task_can_cancel(vmhi_task *task, gboolean can); /* from here on; at first it cannot */
 GCancellable            *vmhi_task_cancellable(vmhi_task *task); /* watch it where cancelling is possible */
+/*
+ * For a verb that has no deadline of its own: when it is not over, or has not said otherwise, in so many milliseconds
+ * (0: ever), it ends with VMH_ERR_TIMEOUT, and `meaning` (constant) tells what is known then. FALSE: it has ended
+ * already, and nothing more is to be done for it.
+ */
+gboolean vmhi_task_deadline(vmhi_task *task, guint deadline_ms, const char *meaning);
 
 typedef enum {
     VMHI_START,

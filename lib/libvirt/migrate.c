@@ -295,18 +295,34 @@ static gboolean is_paused(virDomainPtr domain)
     return virDomainGetState(domain, &state, NULL, 0) == 0 && state == VIR_DOMAIN_PAUSED;
 }
 
+/* Once it moves, what moves it keeps the time; before and after, a host may be silent. FALSE: its time is over. */
+static gboolean limit(const journey *j, vmhi_task *task, const char *meaning)
+{
+    guint64 timeout_ms = meaning ? vmhi_spec_u64_or_default(j->source->options, "open", "call.timeout") : 0;
+
+    return vmhi_task_deadline(task, (guint)timeout_ms, meaning);
+}
+
 static gboolean travel(const journey *j, vmhi_task *task, vmh_error **error)
 {
     g_autoptr(vmh_error) failure = NULL;
     vmhi_move move;
-    gboolean  was_paused;
+    gboolean  was_paused, moved;
 
     vmhi_task_progress(task, VMH_PROGRESS_PHASE, VMH_PHASE_PREPARE);
     if (!check_hosts(j, error) || !check_state(j, error) || !check_free(j, error) || !check_machine(j, error))
         return FALSE;
     was_paused = is_paused(j->domain);
     plan(&move, j);
-    if (!vmhi_move_run(&move, task, &failure)) {
+    if (!limit(j, task, NULL)) {
+        virTypedParamsFree(move.params, move.param_count);
+        return FALSE;
+    }
+    moved = vmhi_move_run(&move, task, &failure);
+    limit(j, task,
+          moved ? "it has moved, and a host does not say how it is there"
+                : "it failed, and a host does not say what became of the VM");
+    if (!moved) {
         set_failure(j, failure, was_paused, error);
         return FALSE;
     }
@@ -324,6 +340,7 @@ char *vmhi_libvirt_migrate(vmhi_driver_host *host, const char *uuid, vmhi_driver
     journey                       j = {.source = host, .destination = destination, .uuid = uuid};
     gboolean                      done = FALSE;
 
+    limit(&j, task, "it had not begun, and the VM is where it was");
     j.from = vmhi_libvirt_connection(host, error);
     j.to = j.from ? vmhi_libvirt_connection(destination, error) : NULL;
     j.domain = j.to ? vmhi_libvirt_domain(host, uuid, error) : NULL;

@@ -58,14 +58,27 @@ void vmh_job_unref(vmh_job *job)
     g_free(job);
 }
 
-/* Claims the end for the caller; FALSE when somebody else has it, or it has begun and must not have. */
-static gboolean begin_end(vmh_job *job, gboolean unstarted, void **result, vmh_error **error)
+typedef enum {
+    ANYHOW,
+    IF_UNSTARTED,
+    IF_DUE /* for a deadline that fires: it may just have been taken back, or be another by now */
+} claim;
+
+static gboolean may_claim_locked(const vmh_job *job, claim how)
+{
+    if (job->ending || (how == IF_UNSTARTED && job->started))
+        return FALSE;
+    return how != IF_DUE || job->deadline == g_main_current_source();
+}
+
+/* Claims the end for the caller; FALSE when somebody else has it, or it is not for this one. */
+static gboolean begin_end(vmh_job *job, claim how, void **result, vmh_error **error)
 {
     GSource *deadline = NULL;
     gboolean first;
 
     g_mutex_lock(&job->lock);
-    first = !job->ending && !(unstarted && job->started);
+    first = may_claim_locked(job, how);
     if (first) {
         job->ending = TRUE;
         job->ended_us = g_get_monotonic_time();
@@ -78,9 +91,9 @@ static gboolean begin_end(vmh_job *job, gboolean unstarted, void **result, vmh_e
     return first;
 }
 
-static gboolean end(vmh_job *job, gboolean unstarted, void *result, vmh_error *error)
+static gboolean end(vmh_job *job, claim how, void *result, vmh_error *error)
 {
-    gboolean first = begin_end(job, unstarted, &result, &error);
+    gboolean first = begin_end(job, how, &result, &error);
 
     vmh_error_free(error);
     if (result && job->spec.free_result)
@@ -98,12 +111,12 @@ static gboolean end(vmh_job *job, gboolean unstarted, void *result, vmh_error *e
 
 gboolean vmhi_job_end(vmh_job *job, void *result, vmh_error *error)
 {
-    return end(job, FALSE, result, error);
+    return end(job, ANYHOW, result, error);
 }
 
 gboolean vmhi_job_end_unstarted(vmh_job *job, vmh_error *error)
 {
-    return end(job, TRUE, NULL, error);
+    return end(job, IF_UNSTARTED, NULL, error);
 }
 
 /* FALSE when it has ended before it could start: cancelled or out of time while it waited. */
@@ -171,16 +184,19 @@ static void run_piece(void *data)
 
 static gboolean deadline_passed(void *data)
 {
-    vmh_job   *job = data;
-    vmh_error *busy = NULL;
-    vmh_error *silent = NULL;
+    vmh_job    *job = data;
+    vmh_error  *busy = NULL;
+    vmh_error  *silent = NULL;
+    const char *meaning;
 
     vmhi_error_set(&busy, VMH_ERR_BUSY, "%s: another job of this VM took too long; nothing was done", job->spec.verb);
     if (vmhi_job_end_unstarted(job, busy))
         return G_SOURCE_REMOVE;
-    vmhi_error_set(&silent, VMH_ERR_TIMEOUT, "%s: no reply in time; whether it took effect is not known",
-                   job->spec.verb);
-    if (vmhi_job_end(job, NULL, silent))
+    g_mutex_lock(&job->lock);
+    meaning = job->meaning;
+    g_mutex_unlock(&job->lock);
+    vmhi_error_set(&silent, VMH_ERR_TIMEOUT, "%s: no reply in time; %s", job->spec.verb, meaning);
+    if (end(job, IF_DUE, NULL, silent))
         leave_lane(job);
     return G_SOURCE_REMOVE;
 }
@@ -199,6 +215,7 @@ void vmhi_job_run(vmh_job *job, vmhi_lane *lane, guint deadline_ms)
     if (deadline_ms) {
         g_mutex_lock(&job->lock);
         job->deadline = vmhi_timer_new(deadline_ms, deadline_passed, vmh_job_ref(job), unref_job);
+        job->meaning = "whether it took effect is not known";
         g_mutex_unlock(&job->lock);
     }
     if (lane) {
@@ -211,6 +228,23 @@ void vmhi_job_run(vmh_job *job, vmhi_lane *lane, guint deadline_ms)
     }
     if (!waits)
         vmhi_thread_run(run_piece, job);
+}
+
+gboolean vmhi_task_deadline(vmhi_task *task, guint deadline_ms, const char *meaning)
+{
+    vmh_job *job = (vmh_job *)task;
+    GSource *before;
+    gboolean goes_on;
+
+    g_mutex_lock(&job->lock);
+    goes_on = !job->ending;
+    before = g_steal_pointer(&job->deadline);
+    if (goes_on && deadline_ms)
+        job->deadline = vmhi_timer_new(deadline_ms, deadline_passed, vmh_job_ref(job), unref_job);
+    job->meaning = meaning;
+    g_mutex_unlock(&job->lock);
+    vmhi_timer_drop(before);
+    return goes_on;
 }
 
 void *vmhi_job_steal_result(vmh_job *job)

@@ -57,6 +57,7 @@ struct vmh_job {
     gint64          ended_us;
     vmhi_lane      *lane; /* while it must still make room there */
     GSource        *deadline;
+    const char     *meaning; /* of the deadline: what is known when it has passed; constant */
     GPtrArray      *verdicts; /* of vmhi_verdict_entry, or NULL */
 };
 

@@ -210,6 +210,44 @@ START_TEST(a_stalled_one_is_ended)
 }
 END_TEST
 
+static vmh_host *open_patient(const char *uri)
+{
+    g_autoptr(vmh_error) error = NULL;
+    g_autoptr(vmh_spec) options = vmh_spec_new("open", NULL);
+    vmh_host *host;
+
+    vmh_spec_set(options, "keepalive.interval", "1h", &error);
+    vmh_spec_set(options, "call.timeout", "3s", &error);
+    host = vmh_host_open(uri, options, 0, &error);
+    ck_assert_msg(host != NULL, "%s", vmh_error_message(error));
+    return host;
+}
+
+/* Its connection stands, and it answers nothing. What is asked of it before the first byte has its time as well. */
+START_TEST(a_destination_that_is_silent_from_the_first_holds_nobody)
+{
+    vmh_error *error = NULL;
+    vmh_host  *here, *there;
+    vmh_vm    *vm;
+    stage      s;
+
+    stage_open(&s);
+    here = open_patient(lab_variable("URI_A"));
+    there = open_patient(lab_variable("URI_B"));
+    vm = vmh_host_find_vm(here, s.name, &error);
+    lab("hurt", "pause", DESTINATION, NULL);
+    assert_fails(vmh_vm_migrate(vm, there, NULL, 0, &error), VMH_ERR_TIMEOUT);
+    assert_ok(vmh_vm_pause(vm, 0, &error)); /* it holds up no other job of the VM */
+    assert_ok(vmh_vm_resume(vm, 0, &error));
+    lab("hurt", "mend", DESTINATION, NULL);
+    assert_stayed(&s);
+    vmh_vm_unref(vm);
+    vmh_host_unref(here);
+    vmh_host_unref(there);
+    stage_close(&s);
+}
+END_TEST
+
 START_TEST(what_cannot_be_is_refused_before)
 {
     stage      s;
@@ -236,4 +274,5 @@ START_TEST(what_cannot_be_is_refused_before)
 END_TEST
 
 INTEGRATION_RUN("migrate", TRUE, a_guest_counts_on_while_it_moves, cancelled_it_stays,
-                it_stays_when_the_destination_dies, a_stalled_one_is_ended, what_cannot_be_is_refused_before)
+                it_stays_when_the_destination_dies, a_stalled_one_is_ended,
+                a_destination_that_is_silent_from_the_first_holds_nobody, what_cannot_be_is_refused_before)

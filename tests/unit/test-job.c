@@ -312,6 +312,53 @@ START_TEST(a_queued_job_past_its_deadline_did_nothing_and_says_so)
 }
 END_TEST
 
+/* First a part that may not last, then one that may. */
+static void *play_in_parts(void *data, vmh_job *job, vmh_error **error)
+{
+    gboolean slow = ((role *)data)->fail;
+
+    vmhi_task_deadline(vmhi_job_task(job), slow ? 20 : 500, "it is still being got ready");
+    if (slow)
+        play(data, job, error);
+    if (!vmhi_task_deadline(vmhi_job_task(job), 0, NULL))
+        return NULL;
+    g_usleep(600000);
+    return play(data, job, error);
+}
+
+static vmh_job *parts_new(role *part)
+{
+    vmhi_job_spec spec = {.verb = "test.play", .work = play_in_parts, .data = part, .free_result = count_freed};
+
+    return vmhi_job_new(&spec);
+}
+
+START_TEST(a_deadline_can_be_for_a_part_of_it)
+{
+    g_autoptr(vmh_error) error = NULL;
+    stage    at, slow_at;
+    role     part = {.stage = &at}, slow = {.stage = &slow_at, .fail = TRUE};
+    vmh_job *job;
+
+    stage_init(&at);
+    stage_init(&slow_at);
+    let_go(&at);
+    job = parts_new(&part);
+    vmhi_job_run(job, NULL, 0);
+    ck_assert_int_eq(vmh_job_finish(job, -1, NULL), 0);
+    ck_assert_int_eq(at.began, 1);
+
+    job = parts_new(&slow);
+    vmhi_job_run(job, NULL, 0);
+    ck_assert_int_eq(vmh_job_finish(job, -1, &error), VMH_ERR_TIMEOUT);
+    ck_assert_str_eq(vmh_error_message(error), "test.play: no reply in time; it is still being got ready");
+    let_go(&slow_at);
+    await_freed(&at, 1);
+    g_usleep(100000); /* it would begin its second part within this time */
+    ck_assert_int_eq(slow_at.began, 1);
+}
+END_TEST
+
 START_TEST(progress_and_verdicts_can_be_read)
 {
     stage      at;
@@ -347,4 +394,4 @@ UNIT_RUN("job", ends_once_with_its_result, a_failure_is_kept_for_every_waiter, a
          a_finish_that_was_given_no_job_keeps_the_error, a_call_that_never_returns_meets_its_deadline,
          jobs_of_a_lane_keep_their_order, a_queued_job_is_cancelled_and_never_begins,
          what_ends_before_it_began_never_begins, a_queued_job_past_its_deadline_did_nothing_and_says_so,
-         progress_and_verdicts_can_be_read)
+         a_deadline_can_be_for_a_part_of_it, progress_and_verdicts_can_be_read)
