@@ -42,14 +42,10 @@ static int add_support(vmh_host *host, const char *name, GPtrArray *table, JsonB
 /* All that a host can be asked for: the verbs, then each property. */
 static char **all_names(void)
 {
-    static const char *const verbs[] = {"host.create", "host.describe", "host.events", "host.refresh", "host.sample",
-                                        "vm.console",  "vm.delete",     "vm.describe", "vm.migrate",   "vm.pause",
-                                        "vm.reboot",   "vm.reset",      "vm.resume",   "vm.shutdown",  "vm.start",
-                                        "vm.stop",     "vm.update"};
-    GPtrArray               *names = g_ptr_array_new();
+    GPtrArray *names = g_ptr_array_new();
 
-    for (gsize i = 0; i < G_N_ELEMENTS(verbs); i++)
-        g_ptr_array_add(names, g_strdup(verbs[i]));
+    for (size_t i = 0; i < vmh_verb_count(); i++)
+        g_ptr_array_add(names, g_strdup(vmh_verb_name(i)));
     for (size_t i = 0; i < vmh_schema_count("vm"); i++)
         g_ptr_array_add(names, g_strdup(vmh_property_pattern(vmh_schema_at("vm", i))));
     g_ptr_array_add(names, NULL);

@@ -45,6 +45,14 @@ VMH_API vmh_spec *vmh_host_describe(vmh_host *host, vmh_error **error);
 VMH_API int32_t vmh_host_supports(vmh_host *host, const char *name, char **reason, vmh_error **error);
 
 /*
+ * All verbs by their names, as vmh_host_supports() and vmh_job_verb() write them, and of each a line on what it does.
+ * Borrowed, for ever valid; NULL when the index is too high. Since 0.1.
+ */
+VMH_API size_t      vmh_verb_count(void);
+VMH_API const char *vmh_verb_name(size_t index);
+VMH_API const char *vmh_verb_doc(size_t index);
+
+/*
  * All VMs that are known now, in no order, as a NULL-terminated array of their number returned. Each VM
  * carries a reference; vmh_vm_list_free() drops them all. Never blocks. Since 0.1.
  */
@@ -63,8 +71,8 @@ VMH_API vmh_job *vmh_host_refresh(vmh_host *host, uint64_t flags, vmh_error **er
 #define VMH_CREATE_VALIDATE_ONLY UINT64_C(8) /* check all, create nothing */
 
 /*
- * Creates a VM from a spec of kind "vm"; the job's result is the VM. VMH_ERR_EXISTS: name or UUID taken;
- * VMH_ERR_VALUE, VMH_ERR_UNSUPPORTED: with the property. When the start fails, the VM is not left behind.
+ * Creates a VM from a spec of kind "vm"; the job's result, by vmh_job_result_vm(), is the VM. VMH_ERR_EXISTS: name or
+ * UUID taken; VMH_ERR_VALUE, VMH_ERR_UNSUPPORTED: with the property. When the start fails, the VM is not left behind.
  * This host's lists and queues have the VM from when it is made on, as it is then, and never one that could not be
  * made; who looks through another host handle, or by other programs, may see that for a moment.
  *

@@ -120,6 +120,23 @@ vmh_spec *vmh_host_describe(vmh_host *host, vmh_error **error)
     return vmhi_call_ask(vmhi_call_new(host, NULL, 0, run_describe), "host.describe", unref_spec, error);
 }
 
+/* "migrate" may be meant as a verb. */
+static const char *refuse_name(const char *name, vmh_error **error)
+{
+    static const char *const objects[] = {"vm.", "host."};
+
+    for (gsize i = 0; i < G_N_ELEMENTS(objects); i++) {
+        g_autofree char *verb = g_strconcat(objects[i], name, NULL);
+        if (vmhi_verb_lookup(verb)) {
+            vmhi_error_set(error, VMH_ERR_UNKNOWN_NAME, "there is no property \"%s\"; the verb is \"%s\"", name,
+                           verb);
+            return NULL;
+        }
+    }
+    vmhi_schema_require("vm", name, error);
+    return NULL;
+}
+
 /* A verb or a property's pattern as the library's own constant, or NULL with the nearest name. */
 static const char *canonical_name(const char *name, vmh_error **error)
 {
@@ -129,8 +146,7 @@ static const char *canonical_name(const char *name, vmh_error **error)
         return property->pattern;
     if (g_str_has_prefix(name, "vm.") || g_str_has_prefix(name, "host."))
         return vmhi_verb_require(name, error);
-    property = vmhi_schema_require("vm", name, error);
-    return property ? property->pattern : NULL;
+    return refuse_name(name, error);
 }
 
 int32_t vmh_host_supports(vmh_host *host, const char *name, char **reason, vmh_error **error)

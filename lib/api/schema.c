@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The schema for callers: what properties there are, and all that is known of each. */
+/* The schema for callers: what properties and verbs there are, and all that is known of each. */
 #include "api/check.h"
 #include "model/text.h"
+#include "model/verbs.h"
+
+#include <vmhost/host.h>
 
 size_t vmh_schema_count(const char *kind)
 {
@@ -84,4 +87,21 @@ const char *vmh_property_since(const vmh_property *property)
 const char *vmh_property_doc(const vmh_property *property)
 {
     return property ? property->doc : NULL;
+}
+
+size_t vmh_verb_count(void)
+{
+    return vmhi_verb_count;
+}
+
+const char *vmh_verb_name(size_t index)
+{
+    return index < vmhi_verb_count ? vmhi_verb_names[index] : NULL;
+}
+
+const char *vmh_verb_doc(size_t index)
+{
+    const char *name = vmh_verb_name(index);
+
+    return name ? vmhi_verb_doc(name) : NULL;
 }

@@ -35,6 +35,8 @@ const char *const vmhi_verb_names[] = {
 #undef VERB
         NULL};
 
+const size_t vmhi_verb_count = G_N_ELEMENTS(docs);
+
 static int find(const char *name)
 {
     for (int i = 0; vmhi_verb_names[i]; i++)

@@ -4,8 +4,9 @@
 
 #include "model/error.h"
 
-/* All names, NULL-terminated. */
+/* All names, NULL-terminated, and their number. */
 extern const char *const vmhi_verb_names[];
+extern const size_t      vmhi_verb_count;
 
 /* The name as the library's own constant string, or NULL when it is no verb. */
 const char *vmhi_verb_lookup(const char *name);

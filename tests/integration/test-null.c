@@ -157,6 +157,8 @@ static void call_host(vmh_host *host)
     GIVES_CODE(vmh_host_supports, NULL, "vm.start", &reason);
     ck_assert_ptr_null(reason);
     GIVES_CODE(vmh_host_supports, host, NULL, &reason);
+    ck_assert_ptr_null(CALLED(vmh_verb_name)(CALLED(vmh_verb_count)()));
+    ck_assert_ptr_null(CALLED(vmh_verb_doc)(SIZE_MAX));
     ck_assert_uint_eq(CALLED(vmh_host_list_vms)(NULL, &vms), 0);
     ck_assert_ptr_null(vms);
     ck_assert_uint_eq(vmh_host_list_vms(host, NULL), 1);

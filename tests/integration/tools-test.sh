@@ -126,6 +126,10 @@ ctl supports vm.start cpu.count --json
 check "supports --json" json '[a["name"] for a in d] == ["vm.start", "cpu.count"] and d[0]["supported"]'
 ctl supports
 check "supports lists all" exits 0
+check "with the verbs" says out vm.migrate
+ctl supports migrate
+check "supports takes the names of the library's verbs" exits 1
+check "and tells how they are written" says err 'the verb is "vm.migrate"'
 ctl supports vm.strat
 check "supports of an unknown name fails" exits 1
 ctl refresh
