@@ -31,7 +31,8 @@ VMH_BEGIN_DECLS
  * object it came from. A returned `char *` is the caller's, to be given to vmh_free().
  *
  * A call that takes a `vmh_error **` as its last argument takes NULL there too. When it is given one
- * that is already set, it does nothing, fails, and keeps the first error: a run of calls needs one check.
+ * that is already set, it does nothing, fails, and keeps the first error: a run of calls needs one check. A call
+ * that takes none is as patient with a NULL for its handle: it returns NULL or 0.
  */
 typedef struct vmh_error    vmh_error;
 typedef struct vmh_property vmh_property;

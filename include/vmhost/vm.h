@@ -54,9 +54,13 @@ VMH_API vmh_spec *vmh_vm_describe(vmh_vm *vm, uint64_t flags, vmh_error **error)
  */
 #define VMH_START_PAUSED UINT64_C(1)
 VMH_API vmh_job *vmh_vm_start(vmh_vm *vm, uint64_t flags, vmh_error **error);
+/* Of a VM that is paused, or runs, already, these two succeed: there is nothing to do. */
 VMH_API vmh_job *vmh_vm_pause(vmh_vm *vm, uint64_t flags, vmh_error **error);
 VMH_API vmh_job *vmh_vm_resume(vmh_vm *vm, uint64_t flags, vmh_error **error);
-/* Asks the guest, and ends as soon as it was asked: the guest may take its time, or refuse. */
+/*
+ * Asks the guest, and ends as soon as it was asked: the guest may take its time, or refuse. When it has shut down,
+ * the state is VMH_VM_STOPPED, or VMH_VM_GONE for a transient VM; a queue says so with VM_STATE or VM_REMOVED.
+ */
 VMH_API vmh_job *vmh_vm_shutdown(vmh_vm *vm, uint64_t flags, vmh_error **error);
 /* Asks the guest to restart. */
 VMH_API vmh_job *vmh_vm_reboot(vmh_vm *vm, uint64_t flags, vmh_error **error);
@@ -75,8 +79,7 @@ VMH_API vmh_job *vmh_vm_delete(vmh_vm *vm, uint64_t flags, vmh_error **error);
 /*
  * Changes the properties that the spec sets and leaves all others. Neither LIVE nor PERSIST means: whatever
  * the VM has of the two. A device named anew is attached; one whose property present is set to no is removed.
- * generation is what describe gave; when the VM was
- * changed by anybody since: VMH_ERR_CONFLICT; 0 asks for no check.
+ * generation is what describe gave; when the VM was changed by anybody since: VMH_ERR_CONFLICT; 0 asks for no check.
  * The job's verdicts tell of each property: applied, after the restart, unchanged, or refused and why. When one is
  * refused, the job fails with that error and nothing was changed. Since 0.1.
  */
@@ -97,8 +100,9 @@ VMH_API vmh_job *vmh_vm_migrate(vmh_vm *vm, vmh_host *destination, const vmh_spe
 /*
  * A console as a descriptor to read from and write to (a socket, close-on-exec, blocking; the caller's
  * to close), or negative. name is the <id> of console.<id>, or NULL for the first. End of file: the guest
- * stopped, moved, the connection broke, or the last handle of the host was dropped. Of what the guest writes and the
- * program does not read, 1 MiB waits and the rest is lost. VMH_ERR_BUSY: another program has it open;
+ * stopped (its state may follow a moment later), moved (open that of the VM there), the connection broke, or the last
+ * handle of the host was dropped. Of what the guest writes and the program does not read, 1 MiB waits and the rest is
+ * lost; so may be what it writes while nobody has the console open. VMH_ERR_BUSY: another program has it open;
  * VMH_ERR_NOT_FOUND; VMH_ERR_STATE: not running. Since 0.1.
  */
 VMH_API int32_t vmh_vm_console(vmh_vm *vm, const char *name, uint64_t flags, vmh_error **error);
