@@ -22,7 +22,7 @@ void bench_run(const char *name, const bench_side *sides, size_t count, size_t r
 
 double bench_now_us(void);
 
-/* A machine of libvirt's test driver with so many running VMs, as a URI; bench_machine_free() removes its file. */
+/* A machine of libvirt's test driver with so many running VMs, as a URI; bench_machine_free() drops it. */
 char *bench_machine_new(unsigned vms);
 void  bench_machine_free(char *uri);
 
