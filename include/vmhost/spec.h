@@ -29,6 +29,9 @@ VMH_API const char *vmh_spec_kind(const vmh_spec *spec);
  * after a failure the spec is as it was. vmh_spec_set() reads text as a person writes it: "2GiB", "yes",
  * "0-3", "30s"; the others take the value in the property's base unit (bytes, bytes a second,
  * milliseconds). Since 0.1.
+ *
+ * In an update, "" takes an optional text, path or set away, as if it had never been set ("nic.lan.filter"); what a
+ * VM cannot be without refuses it. To unset a property is to leave it as the VM has it.
  */
 VMH_API int32_t vmh_spec_set(vmh_spec *spec, const char *path, const char *text, vmh_error **error);
 VMH_API int32_t vmh_spec_set_str(vmh_spec *spec, const char *path, const char *value, vmh_error **error);

@@ -134,6 +134,7 @@ VMHI_WRITE(disk_bus)
 VMHI_BOTH(nic_source)
 VMHI_BOTH(nic_tap)
 VMHI_BOTH(nic_user)
+VMHI_WRITE(nic_filter)
 
 /* domain-device.c */
 VMHI_BOTH(console)

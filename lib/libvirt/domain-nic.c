@@ -60,6 +60,14 @@ gboolean vmhi_write_nic_user(const vmhi_domain_cell *cell, const vmh_spec *spec,
     return TRUE;
 }
 
+/* The parameters of a filter go with it. */
+gboolean vmhi_write_nic_filter(const vmhi_domain_cell *cell, const vmh_spec *spec, vmh_error **error)
+{
+    if (!*vmhi_spec_str(spec, cell->path))
+        vmhi_xml_remove(vmhi_xml_child(cell->base, "filterref"));
+    return vmhi_write_text(cell, spec, error);
+}
+
 /* --- rates: an average and a burst, of which only the average can stand alone --- */
 
 static gboolean check_direction(xmlNode *nic, const char *id, const char *direction, vmh_error **error)

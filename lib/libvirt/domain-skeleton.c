@@ -73,12 +73,13 @@ xmlDoc *vmhi_domain_skeleton(const vmhi_platform *platform, const vmh_spec *spec
     xmlNode    *domain = xmlNewDocNode(doc, NULL, BAD_CAST "domain", NULL);
     const char *arch = vmhi_spec_str(spec, "arch");
     gboolean    xen = vmhi_domain_is(platform, "Xen");
+    const char *kernel = vmhi_spec_str(spec, "boot.kernel");
 
     xmlDocSetRootElement(doc, domain);
     if (!arch || !*arch)
         arch = platform->arch;
     vmhi_xml_set(domain, "@type", platform->domain_type);
-    vmhi_xml_set(domain, "os/type", xen && vmhi_spec_str(spec, "boot.kernel") ? "xenpvh" : "hvm");
+    vmhi_xml_set(domain, "os/type", xen && kernel && *kernel ? "xenpvh" : "hvm");
     vmhi_xml_set(domain, "os/type@arch", arch);
     if (!fill_cpus(domain, spec, error))
         return NULL;

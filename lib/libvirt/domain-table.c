@@ -175,7 +175,7 @@ const vmhi_domain_row vmhi_domain_rows[] = {
     {"nic.<id>.mac", "mac@address", TEXT, NULL, NULL, 0},
     {"nic.<id>.model", "model@type", TEXT, NULL, NULL, 0},
     {"nic.<id>.address", NULL, NULL, NULL, address, NULL, 0},
-    {"nic.<id>.filter", "filterref@filter", TEXT, no_bridges, NULL, 0},
+    {"nic.<id>.filter", "filterref@filter", vmhi_read_text, vmhi_write_nic_filter, no_bridges, NULL, 0},
     {"nic.<id>.isolated", "port@isolated", WORDS, no_bridges, "yes=yes,no=,no=no", 0},
     {"nic.<id>.vlan", "vlan/tag@id", NUMBER, no_bridges, NULL, 0},
     {"nic.<id>.link", "link@state", WORDS, not_qemu, "yes=up,no=down,yes=", 0},

@@ -184,19 +184,23 @@ static gboolean change_cpu_limit(const vmhi_live *live, const char *id, const ch
                   "changing the limit of CPU time", error);
 }
 
-/* A set as libvirt's calls want it; an empty one is all. */
-static unsigned char *cpu_map(const char *set, int length)
+/* A set as libvirt's calls want it; an empty one is all that the host has. The caller's, for free(). */
+static unsigned char *cpu_map(virConnectPtr connection, const char *set, int *length)
 {
-    unsigned char *map = g_malloc0(length);
+    unsigned char *map = NULL;
+    int            cpus = virNodeGetCPUMap(connection, &map, NULL, 0);
 
-    if (!set || !*set)
-        memset(map, 0xff, length);
+    if (cpus <= 0)
+        return NULL;
+    *length = VIR_CPU_MAPLEN(cpus);
+    if (set && *set)
+        memset(map, 0, (size_t)*length);
     while (set && *set) {
         char         *end;
         unsigned long first = strtoul(set, &end, 10);
         unsigned long last = *end == '-' ? strtoul(end + 1, &end, 10) : first;
 
-        for (; first <= last && first < (unsigned long)length * 8; first++)
+        for (; first <= last && first < (unsigned long)*length * 8; first++)
             map[first / 8] |= (unsigned char)(1 << (first % 8));
         set = *end == ',' ? end + 1 : "";
     }
@@ -205,24 +209,36 @@ static unsigned char *cpu_map(const char *set, int length)
 
 static gboolean change_pin(const vmhi_live *live, const char *id, const char *path, vmh_error **error)
 {
-    int                       cpus = virNodeGetCPUMap(virDomainGetConnect(live->domain), NULL, NULL, 0);
-    int                       length = VIR_CPU_MAPLEN(MAX(cpus, 1));
-    g_autofree unsigned char *map = cpu_map(vmhi_spec_str(live->to->spec, path), length);
+    const char    *set = vmhi_spec_str(live->to->spec, path);
+    unsigned int   vcpu = (unsigned int)g_ascii_strtoull(id, NULL, 10);
+    int            length = 0, status = -1;
+    unsigned char *map = cpu_map(virDomainGetConnect(live->domain), set, &length);
 
-    return result(
-        virDomainPinVcpuFlags(live->domain, (unsigned int)g_ascii_strtoull(id, NULL, 10), map, length, LIVE_FLAG),
-        path, "changing where a vCPU runs", error);
+    if (map)
+        status = virDomainPinVcpuFlags(live->domain, vcpu, map, length, LIVE_FLAG);
+    free(map);
+    return result(status, path, "changing where a vCPU runs", error);
 }
 
 static gboolean change_nodes(const vmhi_live *live, const char *id, const char *path, vmh_error **error)
 {
     g_auto(parameters) p = {0};
-    const char *nodes = vmhi_spec_str(live->to->spec, path);
+    const char      *nodes = vmhi_spec_str(live->to->spec, path);
+    g_autofree char *all = NULL;
+    virNodeInfo      host;
 
     (void)id;
-    virTypedParamsAddString(&p.list, &p.count, &p.room, VIR_DOMAIN_NUMA_NODESET, nodes ? nodes : "");
-    return result(virDomainSetNumaParameters(live->domain, p.list, p.count, LIVE_FLAG), path,
-                  "changing the NUMA nodes", error);
+    if (!nodes && virNodeGetInfo(virDomainGetConnect(live->domain), &host) == 0)
+        all = g_strdup_printf("0-%u", MAX(host.nodes, 1) - 1);
+    virTypedParamsAddString(&p.list, &p.count, &p.room, VIR_DOMAIN_NUMA_NODESET, nodes ? nodes : all ? all : "0");
+    if (virDomainSetNumaParameters(live->domain, p.list, p.count, LIVE_FLAG) == 0)
+        return TRUE;
+    if (virGetLastErrorCode() == VIR_ERR_OPERATION_INVALID) /* newer ones, where QEMU itself binds it */
+        vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, path, "%s: this host binds memory at the start alone",
+                                path);
+    else
+        vmhi_libvirt_error(error, path, "changing the NUMA nodes");
+    return FALSE;
 }
 
 /* --- disks and NICs that stay --- */

@@ -8,6 +8,7 @@ enum {
     LIVE = VMHI_LIVE,
     READONLY = VMHI_READONLY,
     SECRET = VMHI_SECRET,
+    EMPTY = VMHI_EMPTY,
 
     ID_LIMIT = 32,
     NUMBER_LIMIT = 4095, /* of <n>: no VM has more CPUs */

@@ -5,7 +5,7 @@
 #include "model/error.h"
 #include <vmhost/spec.h>
 
-enum { VMHI_LIVE = 1, VMHI_READONLY = 2, VMHI_SECRET = 4 };
+enum { VMHI_LIVE = 1, VMHI_READONLY = 2, VMHI_SECRET = 4, VMHI_EMPTY = 8 };
 
 struct vmh_property {
     const char *kind;

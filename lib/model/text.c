@@ -297,7 +297,7 @@ char *vmhi_text_parse(const vmh_property *property, const char *path, const char
 
     if (free_text && !check_string(property, path, text, error))
         return NULL;
-    kept = parse_type(property, text);
+    kept = !*text && (property->flags & VMHI_EMPTY) ? g_strdup("") : parse_type(property, text);
     if (!kept)
         vmhi_refuse_value(property, path, text, error);
     return kept;

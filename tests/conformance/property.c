@@ -26,7 +26,7 @@ static const struct {
     {"boot.order", "root|lan,root", "disk.root.path=/srv/a.img nic.lan.user=yes"},
     {"cpu.count", "2|1", "cpu.max=2"},
     {"cpu.max", "4|2", NULL},
-    {"cpu.model", "max|qemu64", NULL},
+    {"cpu.model", "qemu64|max", NULL},
     {"cpu.sockets", "2", "cpu.max=2 cpu.cores=1 cpu.threads=1"},
     {"cpu.cores", "2", "cpu.max=2 cpu.sockets=1 cpu.threads=1"},
     {"cpu.threads", "2", "cpu.max=2 cpu.sockets=1 cpu.cores=1"},
@@ -227,6 +227,23 @@ static void change(stage *s, vmh_vm *vm, const char *path, const char *text)
     stage_same(s, before, after, NULL);
 }
 
+/* What may be empty is taken away by that: the VM has none any more, or what the hypervisor chooses then. */
+static void clear(stage *s, vmh_vm *vm, const char *path, const char *value)
+{
+    g_autoptr(vmh_spec) update = vmh_spec_new("vm", NULL);
+    g_autoptr(vmh_spec) after = NULL;
+    g_autofree char *left = NULL;
+
+    if (vmh_spec_set(update, path, "", NULL) < 0)
+        return;
+    EXPECT_OK(s, vmh_vm_update(vm, update, VMH_UPDATE_PERSIST, 0, stage_error(s)));
+    after = vmh_vm_describe(vm, VMH_DESCRIBE_PERSISTENT, stage_error(s));
+    EXPECT(s, after);
+    left = test_text(after, path);
+    if (strcmp(left, value) == 0)
+        stage_fail(s, __FILE__, __LINE__, "%s is still \"%s\"", path, left);
+}
+
 static void refuses_to_set(stage *s, const char *pattern)
 {
     g_autoptr(vmh_spec) spec = stage_spec(s, "readonly");
@@ -254,6 +271,8 @@ void run_property(stage *s, const vmh_property *property)
         made++;
         if (text[1] && !s->failure && vmh_property_type(property) != VMH_TYPE_ENUM)
             change(s, vm, a.path, text[1]);
+        if (!text[1] && !s->failure)
+            clear(s, vm, a.path, *text);
         stage_remove(s, vm);
     }
     if (!made && !s->failure && !stage_lacks(s))

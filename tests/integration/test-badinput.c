@@ -79,7 +79,8 @@ static void assert_kept(vmh_job *job, const char *path, const char *text)
     g_autofree char *back = got ? test_text(got, path) : NULL;
 
     ck_assert_msg(got != NULL, "%s: %s", path, vmh_error_message(error));
-    ck_assert_msg(strcmp(back, text) == 0, "%s was set to \"%s\" and is \"%s\"", path, text, back);
+    if (*text) /* else the hypervisor may have chosen */
+        ck_assert_msg(strcmp(back, text) == 0, "%s was set to \"%s\" and is \"%s\"", path, text, back);
     assert_ok(vmh_vm_delete(vm, 0, &error));
 }
 

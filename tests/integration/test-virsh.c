@@ -353,6 +353,33 @@ START_TEST(virsh_sees_what_we_made)
 }
 END_TEST
 
-INTEGRATION_RUN("virsh", TRUE, what_virsh_made_is_described, a_change_leaves_all_else_as_it_was,
-                a_device_comes_and_goes_without_a_trace, what_virsh_does_is_told, a_renamed_one_is_the_same,
-                a_change_by_virsh_is_a_conflict, virsh_sees_what_we_made)
+START_TEST(what_is_made_empty_is_gone_from_what_runs)
+{
+    static const char *const paths[] = {"nic.lan.filter", "cpu.pin.0", "numa.nodes"};
+    g_autofree char         *name = test_name("empty"), *before = NULL, *live = NULL, *kept = NULL;
+    g_autoptr(vmh_spec) spec = test_spec(name, 64), update = vmh_spec_new("vm", NULL);
+    g_autoptr(vmh_host) host = open_host(lab_variable("URI_A"));
+    g_autoptr(vmh_vm) vm = NULL;
+    vmh_error *error = NULL;
+
+    vmh_spec_set(spec, "nic.lan.network", "default", NULL);
+    vmh_spec_set(spec, "nic.lan.filter", "clean-traffic", NULL);
+    vmh_spec_set(spec, "cpu.pin.0", "0", NULL);
+    vmh_spec_set(spec, "numa.nodes", "0", NULL);
+    vm = create(host, spec, VMH_CREATE_START);
+    before = VIRSH("dumpxml", name);
+    ck_assert(strstr(before, "<filterref") && strstr(before, "<vcpupin") && strstr(before, "<numatune"));
+    for (size_t i = 0; i < G_N_ELEMENTS(paths); i++)
+        ck_assert_int_eq(vmh_spec_set(update, paths[i], "", &error), 0);
+    assert_ok(vmh_vm_update(vm, update, 0, 0, &error));
+    live = VIRSH("dumpxml", name);
+    kept = VIRSH("dumpxml", "--inactive", name);
+    ck_assert_msg(!strstr(live, "<filterref"), "%s", live);
+    ck_assert_msg(!strstr(kept, "<filterref") && !strstr(kept, "<vcpupin") && !strstr(kept, "<numatune"), "%s", kept);
+    test_clean(host);
+}
+END_TEST
+
+INTEGRATION_RUN("virsh", TRUE, what_is_made_empty_is_gone_from_what_runs, what_virsh_made_is_described,
+                a_change_leaves_all_else_as_it_was, a_device_comes_and_goes_without_a_trace, what_virsh_does_is_told,
+                a_renamed_one_is_the_same, a_change_by_virsh_is_a_conflict, virsh_sees_what_we_made)

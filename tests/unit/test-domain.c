@@ -679,6 +679,29 @@ START_TEST(a_name_survives_another_bus)
 }
 END_TEST
 
+START_TEST(an_empty_text_takes_away)
+{
+    g_autoptr(xmlDoc) doc = build(&qemu, everything);
+    g_autoptr(vmh_spec) change =
+        spec_of("nic.lan.filter=;boot.kernel=;boot.initrd=;boot.cmdline=;cpu.model=;cpu.pin.0=;"
+                "numa.nodes=;boot.order=;title=;disk.root.serial=;security.label=");
+    g_autoptr(vmh_spec) spec = NULL;
+    g_auto(GStrv) paths = vmhi_spec_list(change);
+    vmh_error *error = NULL;
+
+    vmhi_xml_set(vmhi_domain_device(doc, "nic", "lan"), "filterref/parameter@name", "IP");
+    vmhi_domain_apply(doc, &qemu, change, &error);
+    assert_no_error(error);
+    assert_valid(doc, "what is left");
+    spec = vmhi_domain_read(doc);
+    for (guint i = 0; paths[i]; i++)
+        assert_value(spec, paths[i], NULL);
+    assert_value(spec, "cpu.pin.7", "1");
+    assert_value(spec, "nic.lan.network", "default");
+    assert_count(doc, "//filterref", 0);
+}
+END_TEST
+
 START_TEST(many_disks)
 {
     g_autoptr(vmh_spec) spec = spec_of("name=a;memory.size=64MiB");
@@ -919,7 +942,8 @@ UNIT_RUN("domain", every_property_has_a_row_and_a_sample, each_property_alone_is
          a_document_may_lack_anything, hostile_text_is_only_text, names_are_kept_where_aliases_are_and_where_not,
          one_name_for_devices_of_several_classes, an_alias_alone_tells_the_device,
          targets_are_chosen_and_the_first_to_boot_comes_first, a_name_survives_another_bus, many_disks,
-         a_device_is_removed_and_its_name_forgotten, what_cannot_be_is_refused_with_its_property,
-         a_message_of_libvirt_names_its_property, what_a_hypervisor_misses_is_not_found,
-         a_session_says_what_it_may_not, a_host_says_what_it_leaves_no_choice_of, an_older_machine_has_ide,
+         an_empty_text_takes_away, a_device_is_removed_and_its_name_forgotten,
+         what_cannot_be_is_refused_with_its_property, a_message_of_libvirt_names_its_property,
+         what_a_hypervisor_misses_is_not_found, a_session_says_what_it_may_not,
+         a_host_says_what_it_leaves_no_choice_of, an_older_machine_has_ide,
          what_a_host_lacks_is_refused_only_when_asked_for, the_generation_is_of_what_somebody_chose)
