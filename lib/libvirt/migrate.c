@@ -177,7 +177,7 @@ static unsigned flags_of(const journey *j)
         flags |= VIR_MIGRATE_NON_SHARED_DISK;
     if (vmhi_spec_u64_or_default(options, "migrate", "connections") > 1)
         flags |= VIR_MIGRATE_PARALLEL;
-    if (virDomainIsPersistent(j->domain) == 1) {
+    if (virDomainIsPersistent(j->domain) != 0) { /* in doubt, too: nothing is lost by keeping it */
         flags |= VIR_MIGRATE_PERSIST_DEST;
         if (!vmhi_spec_bool_or_default(options, "migrate", "keep.source"))
             flags |= VIR_MIGRATE_UNDEFINE_SOURCE;
@@ -270,6 +270,11 @@ static char *settle(const journey *j, gboolean was_paused)
     if (state == VIR_DOMAIN_PAUSED && !was_paused && reason == VIR_DOMAIN_PAUSED_MIGRATION && destination_lacks(j) &&
         virDomainResume(j->domain) == 0)
         state = VIR_DOMAIN_RUNNING;
+    if (state == VIR_DOMAIN_PAUSED &&
+        (reason == VIR_DOMAIN_PAUSED_POSTCOPY || reason == VIR_DOMAIN_PAUSED_POSTCOPY_FAILED))
+        return g_strdup_printf("VM \"%s\" stands paused, and its memory is divided between the hosts since post-copy "
+                               "began: when it cannot be completed, stop it on both and start it anew",
+                               name);
     if (state == VIR_DOMAIN_PAUSED && !was_paused)
         return g_strdup_printf("VM \"%s\" stands paused on this host, since the destination may run it; resume it "
                                "when it does not",
