@@ -170,6 +170,8 @@ static void deliver(console *c)
     n = send(c->fd, c->unread->data, c->unread->len, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n > 0)
         g_byte_array_remove_range(c->unread, 0, n);
+    else if (errno == ENOBUFS || errno == ENOMEM)
+        g_usleep(10000); /* the system is short of memory, and nobody is gone */
     else if (errno != EAGAIN && errno != EINTR)
         c->caller_gone = TRUE;
 }
