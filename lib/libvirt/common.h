@@ -59,8 +59,11 @@ void vmhi_libvirt_error(vmh_error **error, const char *property, const char *doi
 int32_t vmhi_libvirt_code(const virError *error);
 
 /* --- loop.c --- */
-/* Makes sure that libvirt has an event loop: the program's when it registered one, else one of ours. */
-void vmhi_libvirt_loop_start(void);
+/*
+ * Makes sure that libvirt has an event loop: the program's when it registered one, else one of ours. FALSE: there is
+ * no thread for it.
+ */
+gboolean vmhi_libvirt_loop_start(vmh_error **error);
 /* FALSE: the program's, and it may not run. */
 gboolean vmhi_libvirt_loop_is_ours(void);
 /* Does the loop, whoever's it is, call back? Waits up to timeout_ms for the program's to do so. */

@@ -344,9 +344,11 @@ static gboolean learn(vmhi_driver_host *host, vmh_error **error)
 vmhi_driver_host *vmhi_libvirt_open(const char *uri, const vmh_spec *options, const vmhi_sink *sink, void *data,
                                     vmh_error **error)
 {
-    vmhi_driver_host *host = g_new0(vmhi_driver_host, 1);
+    vmhi_driver_host *host;
 
-    vmhi_libvirt_loop_start();
+    if (!vmhi_libvirt_loop_start(error))
+        return NULL;
+    host = g_new0(vmhi_driver_host, 1);
     host->uri = g_strdup(uri);
     host->options = options ? vmh_spec_dup(options) : NULL;
     host->sink = sink;

@@ -298,9 +298,17 @@ gboolean vmhi_libvirt_events_start(virConnectPtr connection, GArray *callbacks, 
         has_events = FALSE;
     }
     if (!has_events || !vmhi_libvirt_loop_is_ours()) {
-        poll *p = g_new(poll, 1);
+        poll    *p = g_new(poll, 1);
+        GThread *thread;
+
         *p = (poll){.number = number, .has_events = has_events};
-        g_thread_unref(vmhi_thread_new("vmhost-poll", run_poll, p));
+        thread = vmhi_thread_new("vmhost-poll", run_poll, p);
+        if (!thread) {
+            g_free(p);
+            vmhi_error_set(error, VMH_ERR_RESOURCE, "listening to events: the system gives no more threads");
+            return FALSE;
+        }
+        g_thread_unref(thread);
     }
     return TRUE;
 }

@@ -277,20 +277,28 @@ static gboolean registered_by_program(void)
 }
 
 /* The loop lives as long as the process, for libvirt cannot be given another one. */
-void vmhi_libvirt_loop_start(void)
+gboolean vmhi_libvirt_loop_start(vmh_error **error)
 {
-    static gsize started;
+    static GMutex   start_lock;
+    static GThread *thread;
+    static gboolean registered;
+    gboolean        runs;
 
-    if (!g_once_init_enter(&started))
-        return;
-    if (!registered_by_program()) {
+    g_mutex_lock(&start_lock);
+    if (!registered && !registered_by_program()) {
         context = g_main_context_new();
         watches = g_hash_table_new(NULL, NULL);
         add_alarm();
         virEventRegisterImpl(add_handle, update_handle, watch_remove, add_timer, update_timer, watch_remove);
-        g_thread_unref(vmhi_thread_new("vmhost-libvirt", run, NULL));
     }
-    g_once_init_leave(&started, 1);
+    registered = TRUE;
+    if (context && !thread)
+        thread = vmhi_thread_new("vmhost-libvirt", run, NULL);
+    runs = !context || thread;
+    g_mutex_unlock(&start_lock);
+    if (!runs)
+        vmhi_error_set(error, VMH_ERR_RESOURCE, "the system gives this program no more threads");
+    return runs;
 }
 
 gboolean vmhi_libvirt_loop_runs(int timeout_ms)

@@ -16,7 +16,8 @@ static struct {
     GMutex lock;
     GCond  more;
     GQueue pieces;
-    guint  idle; /* threads that wait for a piece */
+    guint  idle;    /* threads that wait for a piece */
+    guint  workers; /* all threads, which look for a piece before they end */
 } pool;
 
 GThread *vmhi_thread_new(const char *name, GThreadFunc run, void *data)
@@ -27,7 +28,7 @@ GThread *vmhi_thread_new(const char *name, GThreadFunc run, void *data)
     /* A new thread inherits the mask, so there is no moment in which it could take a signal. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    thread = g_thread_new(name, run, data);
+    thread = g_thread_try_new(name, run, data, NULL); /* the plain call would end the process */
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return thread;
 }
@@ -43,6 +44,7 @@ static piece *next_piece(void)
         ;
     pool.idle--;
     work = g_queue_pop_head(&pool.pieces);
+    pool.workers -= work == NULL;
     g_mutex_unlock(&pool.lock);
     return work;
 }
@@ -59,18 +61,44 @@ static void *worker(void *first)
     return NULL;
 }
 
+/* TRUE: it was given to a thread there is, which takes it when it has no other. */
+static gboolean hand_over(piece *work, gboolean now)
+{
+    gboolean handed;
+
+    g_mutex_lock(&pool.lock);
+    handed = now ? pool.idle > g_queue_get_length(&pool.pieces) : pool.workers > 0;
+    if (handed) {
+        g_queue_push_tail(&pool.pieces, work);
+        g_cond_signal(&pool.more);
+    } else {
+        pool.workers += now;
+    }
+    g_mutex_unlock(&pool.lock);
+    return handed;
+}
+
+static gboolean start_worker(piece *work)
+{
+    GThread *thread = vmhi_thread_new("vmhost-worker", worker, work);
+
+    if (thread) {
+        g_thread_unref(thread);
+        return TRUE;
+    }
+    g_mutex_lock(&pool.lock);
+    pool.workers--;
+    g_mutex_unlock(&pool.lock);
+    return FALSE;
+}
+
 void vmhi_thread_run(void (*run)(void *data), void *data)
 {
     piece *work = g_new(piece, 1);
 
     *work = (piece){.run = run, .data = data};
-    g_mutex_lock(&pool.lock);
-    if (pool.idle > g_queue_get_length(&pool.pieces)) {
-        g_queue_push_tail(&pool.pieces, work);
-        g_cond_signal(&pool.more);
-        work = NULL;
-    }
-    g_mutex_unlock(&pool.lock);
-    if (work)
-        g_thread_unref(vmhi_thread_new("vmhost-worker", worker, work));
+    if (hand_over(work, TRUE) || start_worker(work) || hand_over(work, FALSE))
+        return;
+    run(data); /* better late for the caller than never */
+    g_free(work);
 }

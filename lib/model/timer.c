@@ -10,16 +10,22 @@ static void *run_context(void *context)
     return NULL;
 }
 
+/* Where no thread was to be had, the next timer tries again, and the earlier ones fire late. */
 static GMainContext *timer_context(void)
 {
-    static gsize started;
+    static GMutex        lock;
+    static GMainContext *context;
+    static GThread      *thread;
+    GMainContext        *running;
 
-    if (g_once_init_enter(&started)) {
-        GMainContext *context = g_main_context_new();
-        g_thread_unref(vmhi_thread_new("vmhost-timer", run_context, context));
-        g_once_init_leave(&started, (gsize)context);
-    }
-    return (GMainContext *)started;
+    g_mutex_lock(&lock);
+    if (!context)
+        context = g_main_context_new();
+    if (!thread)
+        thread = vmhi_thread_new("vmhost-timer", run_context, context);
+    running = context;
+    g_mutex_unlock(&lock);
+    return running;
 }
 
 GSource *vmhi_timer_new(guint delay_ms, GSourceFunc fire, void *data, GDestroyNotify free_data)

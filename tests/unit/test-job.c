@@ -4,6 +4,8 @@
 #include "unit.h"
 
 #include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 /* Work that begins when it is let go, and counts what became of it. */
 typedef struct {
@@ -359,6 +361,45 @@ START_TEST(a_deadline_can_be_for_a_part_of_it)
 }
 END_TEST
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED TRUE
+#elif defined(__has_feature)
+#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define SANITIZED FALSE
+#endif
+
+/* An address space with no room for another thread's stack; sanitizers need more of it than there is. */
+static gboolean forbid_threads(void)
+{
+    g_autofree char *pages = NULL;
+    struct rlimit    limit;
+
+    if (SANITIZED || !g_file_get_contents("/proc/self/statm", &pages, NULL, NULL))
+        return FALSE;
+    limit.rlim_cur = g_ascii_strtoull(pages, NULL, 10) * (guint64)sysconf(_SC_PAGESIZE) + 2 * 1024 * 1024;
+    limit.rlim_max = limit.rlim_cur;
+    return setrlimit(RLIMIT_AS, &limit) == 0;
+}
+
+/* The process must not end because the system gives it no more threads. */
+START_TEST(without_a_thread_it_is_done_all_the_same)
+{
+    stage    at;
+    role     part = {.stage = &at};
+    vmh_job *job;
+
+    if (!forbid_threads())
+        return;
+    stage_init(&at);
+    let_go(&at);
+    job = job_new(&part);
+    vmhi_job_run(job, NULL, 60000);
+    ck_assert_int_eq(vmh_job_finish(job, -1, NULL), 0);
+    ck_assert_int_eq(at.began, 1);
+}
+END_TEST
+
 START_TEST(progress_and_verdicts_can_be_read)
 {
     stage      at;
@@ -394,4 +435,5 @@ UNIT_RUN("job", ends_once_with_its_result, a_failure_is_kept_for_every_waiter, a
          a_finish_that_was_given_no_job_keeps_the_error, a_call_that_never_returns_meets_its_deadline,
          jobs_of_a_lane_keep_their_order, a_queued_job_is_cancelled_and_never_begins,
          what_ends_before_it_began_never_begins, a_queued_job_past_its_deadline_did_nothing_and_says_so,
-         a_deadline_can_be_for_a_part_of_it, progress_and_verdicts_can_be_read)
+         a_deadline_can_be_for_a_part_of_it, without_a_thread_it_is_done_all_the_same,
+         progress_and_verdicts_can_be_read)

@@ -103,8 +103,8 @@ START_TEST(without_a_loop_of_the_program_ours_runs)
 {
     int timer;
 
-    vmhi_libvirt_loop_start();
-    vmhi_libvirt_loop_start();
+    ck_assert(vmhi_libvirt_loop_start(NULL));
+    ck_assert(vmhi_libvirt_loop_start(NULL));
     ck_assert(vmhi_libvirt_loop_is_ours());
     ck_assert(vmhi_libvirt_loop_runs(0));
     timer = virEventAddTimeout(1, on_timer, NULL, on_free);
@@ -123,7 +123,7 @@ START_TEST(a_timer_rests_and_wakes)
 {
     int timer, calls;
 
-    vmhi_libvirt_loop_start();
+    ck_assert(vmhi_libvirt_loop_start(NULL));
     timer = virEventAddTimeout(-1, on_timer, NULL, NULL);
     let_it_turn();
     ck_assert_int_eq(now(&seen.calls), 0);
@@ -140,7 +140,7 @@ END_TEST
 
 START_TEST(a_timer_may_remove_itself)
 {
-    vmhi_libvirt_loop_start();
+    ck_assert(vmhi_libvirt_loop_start(NULL));
     virEventAddTimeout(0, on_timer_once, NULL, on_free);
     ck_assert(wait_for(&seen.freed, 1));
     let_it_turn();
@@ -152,7 +152,7 @@ START_TEST(a_handle_tells_what_it_was_asked_for)
 {
     int fds[2], watch;
 
-    vmhi_libvirt_loop_start();
+    ck_assert(vmhi_libvirt_loop_start(NULL));
     ck_assert_int_eq(pipe(fds), 0);
     watch = virEventAddHandle(fds[0], 0, on_handle, NULL, on_free);
     ck_assert_int_eq(write(fds[1], "ab", 2), 2);
@@ -171,7 +171,7 @@ START_TEST(a_hangup_nobody_watches_for_does_not_spin)
 {
     int fds[2], watch, calls;
 
-    vmhi_libvirt_loop_start();
+    ck_assert(vmhi_libvirt_loop_start(NULL));
     ck_assert_int_eq(pipe(fds), 0);
     watch = virEventAddHandle(fds[0], VIR_EVENT_HANDLE_READABLE, on_handle, NULL, NULL);
     close(fds[1]);
@@ -201,7 +201,7 @@ START_TEST(what_is_removed_is_freed_later_and_on_the_loop)
 {
     int timer;
 
-    vmhi_libvirt_loop_start();
+    ck_assert(vmhi_libvirt_loop_start(NULL));
     timer = virEventAddTimeout(-1, on_timer, NULL, free_with_lock);
     g_mutex_lock(&libvirts);
     virEventRemoveTimeout(timer);
@@ -222,7 +222,7 @@ START_TEST(nothing_of_the_program_runs_on_our_loop)
     gboolean ran = FALSE;
     guint    id = g_idle_add(on_idle, &ran);
 
-    vmhi_libvirt_loop_start();
+    ck_assert(vmhi_libvirt_loop_start(NULL));
     let_it_turn();
     ck_assert_msg(!ran, "a source of the default context ran");
     g_source_remove(id);
@@ -253,7 +253,7 @@ START_TEST(all_threads_may_use_it_at_once)
 {
     GThread *threads[8];
 
-    vmhi_libvirt_loop_start();
+    ck_assert(vmhi_libvirt_loop_start(NULL));
     for (gsize i = 0; i < G_N_ELEMENTS(threads); i++)
         threads[i] = g_thread_new("churn", churn, NULL);
     for (gsize i = 0; i < G_N_ELEMENTS(threads); i++)
@@ -275,7 +275,7 @@ START_TEST(the_programs_loop_is_used_and_known_to_stand_still)
     GThread *thread;
 
     ck_assert_int_eq(virEventRegisterDefaultImpl(), 0);
-    vmhi_libvirt_loop_start();
+    ck_assert(vmhi_libvirt_loop_start(NULL));
     ck_assert(!vmhi_libvirt_loop_is_ours());
     ck_assert_msg(!vmhi_libvirt_loop_runs(50), "nobody runs it");
 
