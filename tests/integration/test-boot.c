@@ -165,20 +165,19 @@ START_TEST(its_life_is_told)
 {
     g_autoptr(vmh_spec) spec = small_spec();
     vmh_error *error = NULL;
-    int32_t    state = 0;
+    int32_t    state = VMH_VM_RUNNING;
     stage      s;
 
     stage_open(&s, spec);
-    expect_event(&s, VMH_EVENT_VM_ADDED, NULL);
+    expect_event(&s, VMH_EVENT_VM_ADDED, "running"); /* as it was made, and not what it was on the way */
     assert_ok(vmh_vm_pause(s.vm, 0, &error));
     assert_ok(vmh_vm_resume(s.vm, 0, &error));
     assert_ok(vmh_vm_shutdown(s.vm, 0, &error));
     assert_says(&s, "power button");
     while (state != VMH_VM_STOPPED) { /* what comes in between must come in this order */
-        static const int32_t next[] = {
-            [0] = VMH_VM_RUNNING, [VMH_VM_RUNNING] = VMH_VM_PAUSED, [VMH_VM_PAUSED] = VMH_VM_RUNNING};
-        vmh_event *event = test_wait_event(s.queue, VMH_EVENT_VM_STATE, s.name, PATIENCE_MS);
-        int32_t    told = event ? (int32_t)vmh_event_u64(event, "state") : 0;
+        static const int32_t next[] = {[VMH_VM_RUNNING] = VMH_VM_PAUSED, [VMH_VM_PAUSED] = VMH_VM_RUNNING};
+        vmh_event           *event = test_wait_event(s.queue, VMH_EVENT_VM_STATE, s.name, PATIENCE_MS);
+        int32_t              told = event ? (int32_t)vmh_event_u64(event, "state") : 0;
         ck_assert_msg(event != NULL, "the end was not told");
         if (told != VMH_VM_STOPPING && told != VMH_VM_STOPPED)
             ck_assert_int_eq(told, state < (int32_t)G_N_ELEMENTS(next) && next[state] ? next[state] : told);
