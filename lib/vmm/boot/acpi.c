@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The tables of a hardware-reduced machine: RSDP, XSDT, FADT, MADT and DSDT. */
+#include "acpi.h"
+#include "../device/power.h"
+#include "../device/serial.h"
+#include "aml.h"
+#include "boot.h"
+#include <stdlib.h>
+
+enum {
+    SPACE = BOOT_MEGABYTE - BOOT_TABLES,
+    TABLES = 8,
+    ALIGNMENT = 16,
+    LOCAL_APIC = 0xfee00000,
+    IO_APIC = 0xfec00000,
+    SPACE_PORTS = 1, /* an address is one of I/O ports */
+    CONTROL_METHOD_BUTTON = 1 << 4,
+    SLEEP_BUTTON_ABSENT = 1 << 5,
+    HAS_RESET_REGISTER = 1 << 10,
+    HARDWARE_REDUCED = 1 << 20,
+    NO_VGA = 1 << 2,
+    NO_CLOCK = 1 << 5,
+};
+
+struct header {
+    char     signature[4];
+    uint32_t length;
+    uint8_t  revision, checksum;
+    char     oem[6], oem_table[8];
+    uint32_t oem_revision;
+    char     creator[4];
+    uint32_t creator_revision;
+} __attribute__((packed));
+
+struct address {
+    uint8_t  space, width, offset, access;
+    uint64_t address;
+} __attribute__((packed));
+
+struct root_pointer {
+    char     signature[8];
+    uint8_t  checksum;
+    char     oem[6];
+    uint8_t  revision;
+    uint32_t rsdt, length;
+    uint64_t xsdt;
+    uint8_t  extended_checksum, reserved[3];
+} __attribute__((packed));
+
+/* The fields of a FADT that are not zero, at the offsets that ACPI gives them. */
+struct fixed {
+    struct header  header;
+    uint8_t        before_boot[109 - sizeof(struct header)];
+    uint16_t       boot_architecture;
+    uint8_t        reserved;
+    uint32_t       flags;
+    struct address reset;
+    uint8_t        reset_value;
+    uint16_t       arm_boot;
+    uint8_t        minor;
+    uint64_t       x_facs, x_dsdt;
+    uint8_t        before_sleep[244 - 148];
+    struct address sleep_control, sleep_status;
+    uint64_t       hypervisor;
+} __attribute__((packed));
+
+_Static_assert(sizeof(struct fixed) == 276, "the length of a FADT of revision 6");
+
+struct local_apic {
+    uint8_t  type, length, processor, id;
+    uint32_t flags;
+} __attribute__((packed));
+
+struct io_apic {
+    uint8_t  type, length, id, reserved;
+    uint32_t address, first_line;
+} __attribute__((packed));
+
+struct apic_nmi {
+    uint8_t  type, length, processor;
+    uint16_t flags;
+    uint8_t  pin;
+} __attribute__((packed));
+
+struct tables {
+    struct vm *vm;
+    uint8_t   *data; /* what the guest will find at BOOT_TABLES */
+    size_t     used;
+    uint64_t   addresses[TABLES]; /* of those in the XSDT */
+    unsigned   count;
+};
+
+static uint8_t checksum(const void *data, size_t length)
+{
+    const uint8_t *bytes = data;
+    uint8_t        sum = 0;
+
+    while (length--)
+        sum = (uint8_t)(sum - *bytes++);
+    return sum;
+}
+
+static struct header header(const char *signature, uint8_t revision)
+{
+    struct header header = {.revision = revision, .oem_revision = 1, .creator_revision = 1};
+
+    memcpy(header.signature, signature, 4);
+    memcpy(header.oem, "VMHOST", 6);
+    memcpy(header.oem_table, "VMHOST  ", 8);
+    memcpy(header.creator, "VMHO", 4);
+    return header;
+}
+
+/* Finishes the table that begins here and has grown to `length`; its address. */
+static uint64_t finish(struct tables *tables, size_t length)
+{
+    struct header *table = (struct header *)(tables->data + tables->used);
+    const uint64_t address = BOOT_TABLES + tables->used;
+
+    table->length = (uint32_t)length;
+    table->checksum = 0;
+    table->checksum = checksum(table, length);
+    tables->used = (tables->used + length + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+    return address;
+}
+
+static struct aml begin(struct tables *tables, const char *signature, uint8_t revision)
+{
+    const struct header head = header(signature, revision);
+    struct aml          aml = {.data = tables->data + tables->used, .size = SPACE - tables->used};
+
+    aml_bytes(&aml, &head, sizeof(head));
+    return aml;
+}
+
+static void add_serial(struct aml *aml)
+{
+    const size_t device = aml_open_device(aml, "COM1");
+
+    aml_name_id(aml, "_HID", "PNP0501");
+    aml_name_integer(aml, "_UID", 1);
+    const struct aml_resources resources = aml_open_resources(aml);
+    aml_ports(aml, SERIAL_PORT, 8);
+    aml_interrupt(aml, SERIAL_LINE);
+    aml_close_resources(aml, resources);
+    aml_close(aml, device);
+}
+
+/* The event device reads which events there are, and tells the guest of the button. */
+static void add_button(struct aml *aml)
+{
+    static const uint8_t region[] = {
+        0x5b, 0x80, 'E', 'V', 'T', 'R', 1, 0x0b, (POWER_PORT + POWER_EVENT) & 0xff, (POWER_PORT + POWER_EVENT) >> 8,
+        0x01};
+    static const uint8_t field[] = {0x5b, 0x81, 0x0b, 'E', 'V', 'T', 'R', 0x01, 'E', 'V', 'T', 'S', 8};
+    /* Store (EVTS, Local0); If (And (Local0, 1)) { Notify (PWRB, 0x80) } */
+    static const uint8_t method[] = {0x70, 'E',  'V',  'T', 'S', 0x60, 0xa0, 0x0c, 0x7b, 0x60,
+                                     0x01, 0x00, 0x86, 'P', 'W', 'R',  'B',  0x0a, 0x80};
+    size_t               device = aml_open_device(aml, "PWRB");
+
+    aml_name_id(aml, "_HID", "PNP0C0C");
+    aml_close(aml, device);
+    device = aml_open_device(aml, "GED_");
+    aml_name_text(aml, "_HID", "ACPI0013");
+    const struct aml_resources resources = aml_open_resources(aml);
+    aml_interrupt(aml, POWER_LINE);
+    aml_close_resources(aml, resources);
+    aml_bytes(aml, region, sizeof(region));
+    aml_bytes(aml, field, sizeof(field));
+    const size_t open = aml_open_method(aml, "_EVT", 1);
+    aml_bytes(aml, method, sizeof(method));
+    aml_close(aml, open);
+    aml_close(aml, device);
+}
+
+static uint64_t write_dsdt(struct tables *tables, bool *fits)
+{
+    struct aml   aml = begin(tables, "DSDT", 2);
+    const size_t scope = aml_open_scope(&aml, "\\_SB_");
+
+    add_serial(&aml);
+    add_button(&aml);
+    aml_close(&aml, scope);
+    const size_t off = aml_open_package(&aml, "_S5_", 2);
+    aml_integer(&aml, POWER_SLEEP_OFF);
+    aml_integer(&aml, 0);
+    aml_close(&aml, off);
+    *fits = !aml.overflow;
+    return finish(tables, aml.used);
+}
+
+static struct address port(uint16_t number)
+{
+    return (struct address){SPACE_PORTS, 8, 0, 1, number};
+}
+
+static void write_fadt(struct tables *tables, uint64_t dsdt)
+{
+    const struct fixed fixed = {
+        .header = header("FACP", 6),
+        .boot_architecture = NO_VGA | NO_CLOCK,
+        .flags = CONTROL_METHOD_BUTTON | SLEEP_BUTTON_ABSENT | HAS_RESET_REGISTER | HARDWARE_REDUCED,
+        .reset = port(POWER_PORT + POWER_RESET),
+        .reset_value = POWER_RESET_VALUE,
+        .minor = 3,
+        .x_dsdt = dsdt,
+        .sleep_control = port(POWER_PORT + POWER_SLEEP),
+        .sleep_status = port(POWER_PORT + POWER_STATUS),
+    };
+
+    memcpy(tables->data + tables->used, &fixed, sizeof(fixed));
+    tables->addresses[tables->count++] = finish(tables, sizeof(fixed));
+}
+
+static void write_madt(struct tables *tables)
+{
+    struct aml            aml = begin(tables, "APIC", 5);
+    const uint32_t        local[] = {LOCAL_APIC, 0};
+    const struct io_apic  io = {1, sizeof(io), 0, 0, IO_APIC, 0};
+    const struct apic_nmi nmi = {4, sizeof(nmi), 0xff, 0, 1};
+
+    aml_bytes(&aml, local, sizeof(local));
+    for (unsigned i = 0; i < tables->vm->cpu_count; i++) {
+        const struct local_apic apic = {0, sizeof(apic), (uint8_t)i, (uint8_t)i, 1};
+
+        aml_bytes(&aml, &apic, sizeof(apic));
+    }
+    aml_bytes(&aml, &io, sizeof(io));
+    aml_bytes(&aml, &nmi, sizeof(nmi));
+    tables->addresses[tables->count++] = finish(tables, aml.used);
+}
+
+static void write_root(struct tables *tables)
+{
+    struct aml          aml = begin(tables, "XSDT", 1);
+    struct root_pointer root = {.revision = 2, .length = sizeof(root)};
+
+    aml_bytes(&aml, tables->addresses, tables->count * sizeof(tables->addresses[0]));
+    root.xsdt = finish(tables, aml.used);
+    memcpy(root.signature, "RSD PTR ", 8);
+    memcpy(root.oem, "VMHOST", 6);
+    root.checksum = checksum(&root, 20);
+    root.extended_checksum = checksum(&root, sizeof(root));
+    memcpy(tables->data, &root, sizeof(root));
+}
+
+bool acpi_write(struct vm *vm, struct failure *failure)
+{
+    struct tables tables = {.vm = vm, .data = calloc(1, SPACE), .used = 64};
+    bool          fits = false;
+
+    if (!tables.data)
+        return fail(failure, WIRE_HOST, NULL, "no memory for the ACPI tables");
+    const uint64_t dsdt = write_dsdt(&tables, &fits);
+    write_fadt(&tables, dsdt);
+    write_madt(&tables);
+    write_root(&tables);
+    /* A guest without that much memory has no use for them. */
+    if (vm->memory.size >= BOOT_MEGABYTE)
+        boot_copy(vm, BOOT_TABLES, tables.data, tables.used);
+    free(tables.data);
+    return fits ? true : fail(failure, WIRE_HOST, NULL, "the ACPI tables do not fit");
+}

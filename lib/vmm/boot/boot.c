@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Finds out what a kernel is, and has it loaded. */
+#include "boot.h"
+#include "acpi.h"
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+bool boot_copy(struct vm *vm, uint64_t address, const void *data, uint64_t size)
+{
+    return memory_write(&vm->memory, address, data, size);
+}
+
+static bool size_of(int descriptor, const char *property, uint64_t *size, struct failure *failure)
+{
+    struct stat status;
+
+    if (fstat(descriptor, &status) < 0)
+        return fail(failure, WIRE_HOST, property, "the file cannot be read: %s", strerror(errno));
+    if (!S_ISREG(status.st_mode))
+        return fail(failure, WIRE_VALUE, property, "it is not a regular file");
+    *size = (uint64_t)status.st_size;
+    return *size ? true : fail(failure, WIRE_VALUE, property, "the file is empty");
+}
+
+static bool read_all(int descriptor, const char *property, uint8_t *data, uint64_t size, struct failure *failure)
+{
+    ssize_t got;
+
+    for (uint64_t at = 0; at < size; at += (uint64_t)got) {
+        got = pread(descriptor, data + at, size - at, (off_t)at);
+        if (got <= 0)
+            return fail(failure, WIRE_HOST, property, "the file cannot be read: %s",
+                        got < 0 ? strerror(errno) : "it became shorter");
+    }
+    return true;
+}
+
+bool boot_place_module(struct vm *vm, const struct image *image, uint64_t limit, uint64_t *address, uint64_t *size,
+                       struct failure *failure)
+{
+    if (!size_of(image->descriptor, "boot.initrd", size, failure))
+        return false;
+    if (limit > memory_low(&vm->memory))
+        limit = memory_low(&vm->memory);
+    if (*size > limit || limit - *size < BOOT_MEGABYTE)
+        return fail(failure, WIRE_VALUE, "boot.initrd", "its %llu bytes do not fit below %#llx in the guest's memory",
+                    (unsigned long long)*size, (unsigned long long)limit);
+    *address = (limit - *size) & ~UINT64_C(0xfff);
+    return read_all(image->descriptor, "boot.initrd", memory_at(&vm->memory, *address, *size), *size, failure);
+}
+
+unsigned boot_memory_map(const struct vm *vm, struct boot_range ranges[BOOT_RANGES])
+{
+    const uint64_t low = memory_low(&vm->memory);
+    const uint64_t high = memory_high(&vm->memory);
+    unsigned       count = 0;
+
+    ranges[count++] = (struct boot_range){0, BOOT_EBDA, 1};
+    ranges[count++] = (struct boot_range){BOOT_EBDA, BOOT_MEGABYTE - BOOT_EBDA, 2};
+    ranges[count++] = (struct boot_range){BOOT_MEGABYTE, low - BOOT_MEGABYTE, 1};
+    if (high)
+        ranges[count++] = (struct boot_range){MEMORY_HIGH, high, 1};
+    return count;
+}
+
+static bool load_flat(struct vm *vm, const struct boot_file *file, struct failure *failure)
+{
+    if (!boot_copy(vm, vm->flat_address, file->data, file->size))
+        return fail(failure, WIRE_VALUE, "boot.kernel", "its %llu bytes do not fit into the guest's memory at %#llx",
+                    (unsigned long long)file->size, (unsigned long long)vm->flat_address);
+    vm->entry = (struct entry){.mode = vm->flat_mode, .rip = vm->flat_address, .rsp = BOOT_STACK};
+    return true;
+}
+
+static bool load(struct vm *vm, const struct boot_file *file, struct failure *failure)
+{
+    if (vm->kernel_kind == WIRE_KERNEL_FLAT)
+        return load_flat(vm, file, failure);
+    if (boot_is_bzimage(file))
+        return boot_load_bzimage(vm, file, failure);
+    /* Before ELF: a kernel may be both, and those that are want this one. */
+    if (boot_is_multiboot(file))
+        return boot_load_multiboot(vm, file, failure);
+    if (boot_is_elf(file))
+        return boot_load_elf(vm, file, failure);
+    return fail(failure, WIRE_VALUE, "boot.kernel",
+                "it is neither a Linux bzImage nor an ELF file nor multiboot; name its address for a flat binary");
+}
+
+/* A copy, since a file that is mapped can be cut under us. */
+bool boot_load(struct vm *vm, struct failure *failure)
+{
+    struct boot_file file;
+    uint8_t         *data;
+    bool             loaded;
+
+    if (vm->kernel.descriptor < 0)
+        return fail(failure, WIRE_VALUE, "boot.kernel", "there is nothing to boot");
+    if (!size_of(vm->kernel.descriptor, "boot.kernel", &file.size, failure))
+        return false;
+    if (file.size > vm->memory.size)
+        return fail(failure, WIRE_VALUE, "boot.kernel", "its %llu bytes do not fit into the guest's memory",
+                    (unsigned long long)file.size);
+    data = mmap(NULL, file.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED)
+        return fail(failure, WIRE_HOST, "boot.kernel", "no memory to read it: %s", strerror(errno));
+    file.data = data;
+    loaded = read_all(vm->kernel.descriptor, "boot.kernel", data, file.size, failure) && load(vm, &file, failure) &&
+             acpi_write(vm, failure);
+    munmap(data, file.size);
+    return loaded;
+}

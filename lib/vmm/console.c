@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Moves bytes between a serial line and a socket without ever making the guest wait. */
+#include "console.h"
+#include "loop.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+bool console_init(struct console *console, console_input input, void *data)
+{
+    *console = (struct console){.descriptor = -1, .input = input, .data = data};
+    pthread_mutex_init(&console->lock, NULL);
+    console->store =
+        mmap(NULL, CONSOLE_STORE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return console->store != MAP_FAILED;
+}
+
+static void watch(struct console *console, uint32_t events)
+{
+    if (events == console->events || console->descriptor < 0)
+        return;
+    console->events = events;
+    loop_change(console->descriptor, events);
+}
+
+/* Sends what is stored, as far as it goes; false when the other side is gone. */
+static bool flush(struct console *console)
+{
+    while (console->stored) {
+        const uint32_t room = CONSOLE_STORE - console->start;
+        const uint32_t count = console->stored < room ? console->stored : room;
+        const ssize_t  sent =
+            send(console->descriptor, console->store + console->start, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (sent < 0)
+            return errno == EAGAIN || errno == EINTR;
+        console->start = (console->start + (uint32_t)sent) % CONSOLE_STORE;
+        console->stored -= (uint32_t)sent;
+    }
+    console->start = 0;
+    return true;
+}
+
+static void store(struct console *console, const uint8_t *bytes, unsigned count)
+{
+    for (unsigned i = 0; i < count && console->stored < CONSOLE_STORE; i++)
+        console->store[(console->start + console->stored++) % CONSOLE_STORE] = bytes[i];
+}
+
+void console_write(struct console *console, const uint8_t *bytes, unsigned count)
+{
+    pthread_mutex_lock(&console->lock);
+    store(console, bytes, count);
+    /* Whether the other side is gone is the loop's to notice. */
+    if (console->descriptor >= 0 && flush(console) && console->stored)
+        watch(console, console->events | EPOLLOUT);
+    pthread_mutex_unlock(&console->lock);
+}
+
+void console_ready(struct console *console)
+{
+    pthread_mutex_lock(&console->lock);
+    watch(console, console->events | EPOLLIN);
+    pthread_mutex_unlock(&console->lock);
+}
+
+/* Looks before it takes: what the line has no room for stays in the socket. */
+static bool take_input(struct console *console)
+{
+    uint8_t       bytes[256];
+    const ssize_t got = recv(console->descriptor, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_PEEK);
+    unsigned      taken;
+
+    if (got <= 0)
+        return got < 0 && (errno == EAGAIN || errno == EINTR);
+    pthread_mutex_unlock(&console->lock);
+    taken = console->input(console->data, bytes, (unsigned)got);
+    pthread_mutex_lock(&console->lock);
+    if (taken)
+        recv(console->descriptor, bytes, taken, MSG_DONTWAIT);
+    if (taken < (unsigned)got)
+        watch(console, console->events & ~(uint32_t)EPOLLIN);
+    return true;
+}
+
+static void detach(struct console *console)
+{
+    if (console->descriptor < 0)
+        return;
+    loop_remove(console->descriptor);
+    close(console->descriptor);
+    console->descriptor = -1;
+}
+
+static void on_event(void *data, uint32_t events)
+{
+    struct console *console = data;
+    bool            open = true;
+
+    pthread_mutex_lock(&console->lock);
+    if (events & EPOLLOUT) {
+        open = flush(console);
+        if (open && !console->stored)
+            watch(console, console->events & ~(uint32_t)EPOLLOUT);
+    }
+    if (open && events & EPOLLIN)
+        open = take_input(console);
+    else if (events & (EPOLLHUP | EPOLLERR))
+        open = false;
+    if (!open)
+        detach(console);
+    pthread_mutex_unlock(&console->lock);
+}
+
+bool console_attach(struct console *console, int descriptor)
+{
+    bool attached;
+
+    pthread_mutex_lock(&console->lock);
+    detach(console);
+    console->descriptor = descriptor;
+    console->events = EPOLLIN;
+    attached = loop_add(descriptor, console->events, on_event, console);
+    if (!attached)
+        console->descriptor = -1;
+    else if (flush(console) && console->stored)
+        watch(console, console->events | EPOLLOUT);
+    pthread_mutex_unlock(&console->lock);
+    return attached;
+}
+
+void console_detach(struct console *console)
+{
+    pthread_mutex_lock(&console->lock);
+    if (console->descriptor >= 0)
+        flush(console);
+    detach(console);
+    pthread_mutex_unlock(&console->lock);
+}
+
+bool console_is_open(struct console *console)
+{
+    bool open;
+
+    pthread_mutex_lock(&console->lock);
+    open = console->descriptor >= 0;
+    pthread_mutex_unlock(&console->lock);
+    return open;
+}

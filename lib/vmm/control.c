@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Requests, one function each, and the events that tell all who watch. */
+#include "control.h"
+#include "device/power.h"
+#include "loop.h"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+enum { CLIENTS = 64 };
+
+struct client {
+    int  descriptor; /* -1: free */
+    bool watches;
+};
+
+static struct vm          *vm;
+static struct serial      *serial;
+static struct client       clients[CLIENTS];
+static struct wire_message message; /* the one under way */
+static struct wire_message reply;
+
+/* --- telling --- */
+
+static void drop(struct client *client)
+{
+    loop_remove(client->descriptor);
+    close(client->descriptor);
+    client->descriptor = -1;
+}
+
+/* Whoever does not read is dropped rather than waited for. */
+static void send_to(struct client *client, const struct wire_message *what)
+{
+    if (!wire_send(client->descriptor, what, MSG_DONTWAIT))
+        drop(client);
+}
+
+static void put_state(struct wire_message *what)
+{
+    wire_put_u64(what, WIRE_T_STATE, (uint64_t)vm->stats->state);
+    wire_put_text(what, WIRE_T_REASON, vm->stats->reason);
+}
+
+static void set_state(int state, const char *reason)
+{
+    struct wire_message event;
+
+    vm_set_state(vm, state, reason);
+    wire_begin(&event, WIRE_STATE, 0);
+    put_state(&event);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        if (clients[i].descriptor >= 0 && clients[i].watches)
+            send_to(&clients[i], &event);
+    }
+}
+
+static void end(int state, const char *reason)
+{
+    vm_tear_down(vm);
+    set_state(state, reason);
+    console_detach(&serial->console);
+    loop_end();
+}
+
+/* --- requests: true, with what they put into the reply --- */
+
+static bool in_state(int state, int other, struct failure *failure)
+{
+    static const char *const names[] = {"new", "running", "paused", "stopping", "ended", "crashed"};
+
+    if (vm->stats->state == state || vm->stats->state == other)
+        return true;
+    return fail(failure, WIRE_WRONG_STATE, NULL, "the VM is %s", names[vm->stats->state]);
+}
+
+static bool take_image(struct image *image, struct failure *failure)
+{
+    const char *cmdline = wire_text(&message, WIRE_T_CMDLINE);
+
+    if (cmdline && strlen(cmdline) > VM_CMDLINE)
+        return fail(failure, WIRE_VALUE, "boot.cmdline", "longer than %d bytes", VM_CMDLINE);
+    snprintf(image->cmdline, sizeof(image->cmdline), "%s", cmdline ? cmdline : "");
+    image->descriptor = wire_take_descriptor(&message);
+    return image->descriptor >= 0 ? true : fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor");
+}
+
+static bool do_machine(struct client *client, struct failure *failure)
+{
+    (void)client;
+    return vm_set_machine(vm, wire_u64(&message, WIRE_T_MEMORY, 0), wire_u64(&message, WIRE_T_CPUS, 1), failure);
+}
+
+static bool do_kernel(struct client *client, struct failure *failure)
+{
+    const uint64_t mode = wire_u64(&message, WIRE_T_MODE, WIRE_MODE_REAL);
+
+    (void)client;
+    if (!in_state(WIRE_NEW, WIRE_NEW, failure))
+        return false;
+    if (vm->kernel.descriptor >= 0)
+        return fail(failure, WIRE_WRONG_STATE, "boot.kernel", "there is a kernel already");
+    if (mode > WIRE_MODE_USER)
+        return fail(failure, WIRE_VALUE, NULL, "no CPU mode has number %llu", (unsigned long long)mode);
+    vm->kernel_kind = (int)wire_u64(&message, WIRE_T_KIND, WIRE_KERNEL_ANY);
+    vm->flat_address = wire_u64(&message, WIRE_T_ADDRESS, 0);
+    vm->flat_mode = (int)mode;
+    return take_image(&vm->kernel, failure);
+}
+
+static bool do_initrd(struct client *client, struct failure *failure)
+{
+    (void)client;
+    if (!in_state(WIRE_NEW, WIRE_NEW, failure))
+        return false;
+    if (vm->module_count == VM_MODULES)
+        return fail(failure, WIRE_VALUE, "boot.initrd", "more than %d modules", VM_MODULES);
+    if (!take_image(&vm->modules[vm->module_count], failure))
+        return false;
+    vm->module_count++;
+    return true;
+}
+
+static bool do_boot(struct client *client, struct failure *failure)
+{
+    (void)client;
+    if (!in_state(WIRE_NEW, WIRE_NEW, failure) || !vm_boot(vm, wire_u64(&message, WIRE_T_PAUSED, 0) != 0, failure))
+        return false;
+    set_state(vm->stats->state, "");
+    return true;
+}
+
+static bool do_pause(struct client *client, struct failure *failure)
+{
+    (void)client;
+    if (!in_state(WIRE_RUNNING, WIRE_PAUSED, failure))
+        return false;
+    if (vm->stats->state == WIRE_RUNNING) {
+        vm_hold(vm);
+        set_state(WIRE_PAUSED, "");
+    }
+    return true;
+}
+
+static bool do_resume(struct client *client, struct failure *failure)
+{
+    (void)client;
+    if (!in_state(WIRE_PAUSED, WIRE_RUNNING, failure))
+        return false;
+    if (vm->stats->state == WIRE_PAUSED) {
+        set_state(WIRE_RUNNING, "");
+        vm_release(vm);
+    }
+    return true;
+}
+
+static bool reset(struct failure *failure)
+{
+    serial_reset(serial);
+    power_reset();
+    if (!vm_reset(vm, failure))
+        return false;
+    set_state(vm->stats->state, "");
+    return true;
+}
+
+static bool do_reset(struct client *client, struct failure *failure)
+{
+    (void)client;
+    if (!in_state(WIRE_RUNNING, WIRE_PAUSED, failure))
+        return false;
+    if (reset(failure))
+        return true;
+    end(WIRE_CRASHED, failure->message);
+    return false;
+}
+
+static bool do_button(struct client *client, struct failure *failure)
+{
+    (void)client;
+    if (!in_state(WIRE_RUNNING, WIRE_RUNNING, failure))
+        return false;
+    power_button();
+    return true;
+}
+
+static bool do_stop(struct client *client, struct failure *failure)
+{
+    (void)client;
+    (void)failure;
+    return true; /* ended after the reply, in answer() */
+}
+
+static bool do_console(struct client *client, struct failure *failure)
+{
+    int pair[2];
+
+    (void)client;
+    if (console_is_open(&serial->console) && !wire_u64(&message, WIRE_T_FORCE, 0))
+        return fail(failure, WIRE_BUSY, NULL, "another program has the console open");
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return fail(failure, WIRE_HOST, NULL, "no socket for the console: %s", strerror(errno));
+    if (!console_attach(&serial->console, pair[0])) {
+        close(pair[0]);
+        close(pair[1]);
+        return fail(failure, WIRE_HOST, NULL, "the console cannot be watched: %s", strerror(errno));
+    }
+    wire_put_descriptor(&reply, pair[1]);
+    return true;
+}
+
+static bool do_watch(struct client *client, struct failure *failure)
+{
+    (void)failure;
+    client->watches = true;
+    put_state(&reply);
+    /* Duplicated, since what a reply brings is closed when it was sent. */
+    wire_put_descriptor(&reply, fcntl(vm->stats_descriptor, F_DUPFD_CLOEXEC, 0));
+    return true;
+}
+
+static const struct {
+    uint16_t type;
+    bool (*serve)(struct client *client, struct failure *failure);
+} requests[] = {
+    {WIRE_MACHINE, do_machine}, {WIRE_KERNEL, do_kernel},   {WIRE_INITRD, do_initrd}, {WIRE_BOOT, do_boot},
+    {WIRE_PAUSE, do_pause},     {WIRE_RESUME, do_resume},   {WIRE_RESET, do_reset},   {WIRE_BUTTON, do_button},
+    {WIRE_STOP, do_stop},       {WIRE_CONSOLE, do_console}, {WIRE_WATCH, do_watch},
+};
+
+static bool serve(struct client *client, uint16_t type, struct failure *failure)
+{
+    for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+        if (requests[i].type == type)
+            return requests[i].serve(client, failure);
+    }
+    return fail(failure, WIRE_UNSUPPORTED, NULL, "this VMM does not know request %u", type);
+}
+
+static void answer(struct client *client)
+{
+    const struct wire_header header = wire_header(&message);
+    struct failure           failure = {0};
+
+    wire_begin(&reply, WIRE_DONE, header.id);
+    if (!serve(client, header.type, &failure)) {
+        wire_begin(&reply, WIRE_FAILED, header.id);
+        wire_put_u64(&reply, WIRE_T_CODE, (uint64_t)failure.code);
+        wire_put_text(&reply, WIRE_T_MESSAGE, failure.message);
+        if (failure.property)
+            wire_put_text(&reply, WIRE_T_PROPERTY, failure.property);
+    }
+    if (client->descriptor >= 0)
+        send_to(client, &reply);
+    wire_close_descriptors(&reply);
+    wire_close_descriptors(&message);
+    if (header.type == WIRE_STOP)
+        end(WIRE_ENDED, "it was stopped");
+}
+
+/* --- the loop's handlers --- */
+
+static void on_message(void *data, uint32_t events)
+{
+    struct client *client = data;
+    const int      got = wire_receive(client->descriptor, &message, MSG_DONTWAIT);
+
+    (void)events;
+    if (got == 1)
+        answer(client);
+    else if (got == 0 || (errno != EAGAIN && errno != EBADMSG))
+        drop(client);
+}
+
+static bool add_client(int descriptor)
+{
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        if (clients[i].descriptor >= 0)
+            continue;
+        clients[i] = (struct client){.descriptor = descriptor};
+        if (loop_add(descriptor, EPOLLIN, on_message, &clients[i]))
+            return true;
+        clients[i].descriptor = -1;
+        break;
+    }
+    close(descriptor);
+    return false;
+}
+
+static void on_connection(void *data, uint32_t events)
+{
+    const int descriptor = accept4(*(int *)data, NULL, NULL, SOCK_CLOEXEC);
+
+    (void)events;
+    if (descriptor >= 0)
+        add_client(descriptor);
+}
+
+static void on_wish(void *data, uint32_t events)
+{
+    struct failure failure = {0};
+    enum vm_wish   wish;
+    uint64_t       count;
+    char           reason[WIRE_TEXT];
+
+    (void)data;
+    (void)events;
+    if (read(vm->wish_descriptor, &count, sizeof(count)) < 0)
+        return;
+    pthread_mutex_lock(&vm->lock);
+    wish = vm->wish;
+    memcpy(reason, vm->wish_reason, sizeof(reason));
+    pthread_mutex_unlock(&vm->lock);
+    if (wish == VM_RESET && reset(&failure))
+        return;
+    if (wish == VM_RESET)
+        end(WIRE_CRASHED, failure.message);
+    else if (wish != VM_NOTHING)
+        end(wish == VM_OFF ? WIRE_ENDED : WIRE_CRASHED, reason);
+}
+
+bool control_run(struct vm *machine, struct serial *port, int listener, int first)
+{
+    vm = machine;
+    serial = port;
+    for (unsigned i = 0; i < CLIENTS; i++)
+        clients[i].descriptor = -1;
+    if (!loop_add(vm->wish_descriptor, EPOLLIN, on_wish, NULL) || !add_client(first) ||
+        (listener >= 0 && !loop_add(listener, EPOLLIN, on_connection, &listener)))
+        return false;
+    loop_run();
+    return true;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* ACPI's hardware-reduced registers, and the old ways by which guests restart a PC. */
+#include "power.h"
+
+enum {
+    SLEEP_ENABLE = 1 << 5,
+    SLEEP_TYPE_SHIFT = 2,
+    KEYBOARD_PORT = 0x64,
+    KEYBOARD_RESET = 0xfe,
+    RESET_PORT = 0xcf9,
+    RESET_NOW = 1 << 2
+};
+
+static struct vm      *vm;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint8_t         events;
+
+static void write_register(uint64_t offset, uint8_t value)
+{
+    if (offset == POWER_SLEEP && value & SLEEP_ENABLE && ((value >> SLEEP_TYPE_SHIFT) & 7) == POWER_SLEEP_OFF)
+        vm_wants(vm, VM_OFF, "the guest powered off");
+    else if (offset == POWER_RESET && value == POWER_RESET_VALUE)
+        vm_wants(vm, VM_RESET, "the guest restarted");
+}
+
+static void access_power(void *device, uint64_t offset, unsigned size, bool write, uint64_t *value)
+{
+    (void)device;
+    (void)size;
+    if (write) {
+        write_register(offset, (uint8_t)*value);
+        return;
+    }
+    *value = offset == POWER_EVENT ? events : 0;
+    if (offset == POWER_EVENT)
+        events = 0;
+}
+
+static void access_keyboard(void *device, uint64_t offset, unsigned size, bool write, uint64_t *value)
+{
+    (void)device;
+    (void)offset;
+    (void)size;
+    if (write && *value == KEYBOARD_RESET)
+        vm_wants(vm, VM_RESET, "the guest restarted");
+    if (!write)
+        *value = 0; /* ready for a command, and nothing to say */
+}
+
+static void access_reset(void *device, uint64_t offset, unsigned size, bool write, uint64_t *value)
+{
+    (void)device;
+    (void)offset;
+    (void)size;
+    if (write && *value & RESET_NOW)
+        vm_wants(vm, VM_RESET, "the guest restarted");
+    if (!write)
+        *value = 0;
+}
+
+bool power_init(struct vm *machine)
+{
+    const struct bus_range ranges[] = {
+        {POWER_PORT, 8, access_power, NULL, &lock},
+        {KEYBOARD_PORT, 1, access_keyboard, NULL, NULL},
+        {RESET_PORT, 1, access_reset, NULL, NULL},
+    };
+
+    vm = machine;
+    return bus_add(&vm->ports, &ranges[0]) && bus_add(&vm->ports, &ranges[1]) && bus_add(&vm->ports, &ranges[2]);
+}
+
+void power_reset(void)
+{
+    pthread_mutex_lock(&lock);
+    events = 0;
+    pthread_mutex_unlock(&lock);
+}
+
+void power_button(void)
+{
+    pthread_mutex_lock(&lock);
+    events |= POWER_EVENT_BUTTON;
+    pthread_mutex_unlock(&lock);
+    vm_interrupt(vm, POWER_LINE);
+}

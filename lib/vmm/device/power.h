@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Power: the registers by which ACPI sleeps and resets, and the button, which is a generic event device. */
+#pragma once
+
+#include "../vm.h"
+
+/* Ports, as the ACPI tables name them, and the line of the event device. */
+enum { POWER_PORT = 0x600, POWER_SLEEP = 0, POWER_STATUS = 1, POWER_RESET = 2, POWER_EVENT = 4, POWER_LINE = 9 };
+enum { POWER_RESET_VALUE = 1, POWER_SLEEP_OFF = 5, POWER_EVENT_BUTTON = 1 };
+
+bool power_init(struct vm *vm);
+void power_reset(void);
+/* The guest learns of it if it has the driver. */
+void power_button(void);

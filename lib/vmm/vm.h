@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The virtual machine: what it consists of, and its life from the first instruction to the end. */
+#pragma once
+
+#include "bus.h"
+#include "failure.h"
+#include "memory.h"
+#include <linux/kvm.h>
+#include <stdatomic.h>
+
+enum { VM_CPUS = 64, VM_MODULES = 16, VM_CMDLINE = 2048 };
+
+/* How the first CPU enters the guest. */
+struct entry {
+    int      mode; /* WIRE_MODE_… */
+    uint64_t rip, rsp, rax, rbx, rsi;
+};
+
+/* A file that the guest finds in its memory. */
+struct image {
+    int  descriptor; /* -1: none */
+    char cmdline[VM_CMDLINE + 1];
+};
+
+struct vm;
+
+struct vcpu {
+    struct vm        *vm;
+    unsigned          index;
+    int               descriptor;
+    struct kvm_run   *run;
+    pthread_t         thread;
+    bool              has_thread;
+    struct wire_line *line;
+};
+
+/* What a vCPU, or a device that it wrote to, asks of the control thread. */
+enum vm_wish { VM_NOTHING, VM_OFF, VM_RESET, VM_CRASH };
+
+struct vm {
+    int           kvm;        /* /dev/kvm */
+    int           descriptor; /* of the machine; made anew by each reset */
+    size_t        run_size;
+    struct memory memory;
+    struct bus    ports;
+    struct bus    mmio;
+    unsigned      cpu_count;
+    struct vcpu   cpus[VM_CPUS];
+
+    /* What is booted. */
+    struct image kernel;
+    int          kernel_kind; /* WIRE_KERNEL_… */
+    uint64_t     flat_address;
+    int          flat_mode;
+    struct image modules[VM_MODULES]; /* the first is the initrd */
+    unsigned     module_count;
+    struct entry entry;
+
+    /* Under the lock. */
+    pthread_mutex_t lock;
+    pthread_cond_t  changed;
+    bool            holding; /* vCPUs wait, or are to end when leaving is set too */
+    bool            leaving;
+    unsigned        held;
+    enum vm_wish    wish;
+    char            wish_reason[WIRE_TEXT];
+    int             wish_descriptor; /* an eventfd of the loop */
+
+    struct wire_stats *stats;
+    int                stats_descriptor;
+};
+
+bool vm_init(struct vm *vm, int kvm);
+bool vm_set_machine(struct vm *vm, uint64_t memory, uint64_t cpus, struct failure *failure);
+
+/* Makes KVM's machine, loads the guest and lets its vCPUs run, or wait when paused. */
+bool vm_boot(struct vm *vm, bool paused, struct failure *failure);
+bool vm_reset(struct vm *vm, struct failure *failure);
+/* Waits until no vCPU runs, or lets them go on. */
+void vm_hold(struct vm *vm);
+void vm_release(struct vm *vm);
+/* vCPUs end, KVM's machine is no more; the memory stays. */
+void vm_tear_down(struct vm *vm);
+
+/* From any thread: the control thread does it soon. */
+void vm_wants(struct vm *vm, enum vm_wish wish, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* A pulse on an edge-triggered line of the I/O APIC. */
+void vm_interrupt(struct vm *vm, unsigned line);
+bool vm_message_interrupt(struct vm *vm, uint64_t address, uint32_t data);
+
+/* The counters: writers enclose what belongs together. Under the lock of whoever owns the lines. */
+void              vm_set_state(struct vm *vm, int state, const char *reason);
+struct wire_line *vm_add_line(struct vm *vm, uint32_t kind, const char *name);
