@@ -36,11 +36,6 @@ enum {
 };
 #define CR0_PG UINT64_C(0x80000000)
 
-struct cpuid {
-    struct kvm_cpuid2       head;
-    struct kvm_cpuid_entry2 entries[CPUID_ENTRIES];
-};
-
 static bool have_deadline_timer(const struct vm *vm)
 {
     return ioctl(vm->kvm, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
@@ -89,14 +84,15 @@ static void adapt_leaf(const struct vcpu *vcpu, struct kvm_cpuid_entry2 *leaf)
 
 bool cpu_set_features(struct vcpu *vcpu, struct failure *failure)
 {
-    static _Thread_local struct cpuid cpuid;
+    static _Alignas(8) uint8_t space[sizeof(struct kvm_cpuid2) + CPUID_ENTRIES * sizeof(struct kvm_cpuid_entry2)];
+    struct kvm_cpuid2         *cpuid = (struct kvm_cpuid2 *)space;
 
-    cpuid.head.nent = CPUID_ENTRIES;
-    if (ioctl(vcpu->vm->kvm, KVM_GET_SUPPORTED_CPUID, &cpuid) < 0)
+    cpuid->nent = CPUID_ENTRIES;
+    if (ioctl(vcpu->vm->kvm, KVM_GET_SUPPORTED_CPUID, cpuid) < 0)
         return fail(failure, WIRE_HOST, NULL, "KVM does not tell what CPUs it offers: %s", strerror(errno));
-    for (unsigned i = 0; i < cpuid.head.nent; i++)
-        adapt_leaf(vcpu, &cpuid.entries[i]);
-    if (ioctl(vcpu->descriptor, KVM_SET_CPUID2, &cpuid) < 0)
+    for (unsigned i = 0; i < cpuid->nent; i++)
+        adapt_leaf(vcpu, &cpuid->entries[i]);
+    if (ioctl(vcpu->descriptor, KVM_SET_CPUID2, cpuid) < 0)
         return fail(failure, WIRE_HOST, NULL, "KVM refuses the CPU that it offered: %s", strerror(errno));
     return true;
 }
@@ -199,12 +195,13 @@ static bool set_registers(struct vcpu *vcpu, const struct entry *entry)
 /* A host may refuse single ones; guests do without. */
 static void set_msr(const struct vcpu *vcpu, uint32_t index, uint64_t value)
 {
-    struct {
-        struct kvm_msrs      head;
-        struct kvm_msr_entry entry;
-    } msrs = {.head.nmsrs = 1, .entry = {.index = index, .data = value}};
+    _Alignas(8) uint8_t        space[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)] = {0};
+    struct kvm_msrs           *msrs = (struct kvm_msrs *)space;
+    const struct kvm_msr_entry entry = {.index = index, .data = value};
 
-    ioctl(vcpu->descriptor, KVM_SET_MSRS, &msrs);
+    msrs->nmsrs = 1;
+    memcpy(msrs->entries, &entry, sizeof(entry));
+    ioctl(vcpu->descriptor, KVM_SET_MSRS, msrs);
 }
 
 /* As a firmware leaves them: the old interrupt controller on one pin, NMI on the other. */
