@@ -19,6 +19,7 @@ static struct serial      *serial;
 static struct client       clients[CLIENTS];
 static struct wire_message message; /* the one under way */
 static struct wire_message reply;
+static int                 last_words;
 
 /* --- telling --- */
 
@@ -55,9 +56,21 @@ static void set_state(int state, const char *reason)
     }
 }
 
+/* For programs that were not connected then. */
+static void leave_words(int state, const char *reason)
+{
+    char      text[WIRE_TEXT + 16];
+    const int length = snprintf(text, sizeof(text), "%s %s\n", state == WIRE_ENDED ? "ended" : "crashed", reason);
+
+    /* A disk that is full has no room for them. */
+    if (write(last_words, text, (size_t)length) < 0)
+        return;
+}
+
 static void end(int state, const char *reason)
 {
     vm_tear_down(vm);
+    leave_words(state, reason);
     set_state(state, reason);
     console_detach(&serial->console);
     loop_end();
@@ -209,6 +222,14 @@ static bool do_console(struct client *client, struct failure *failure)
     return true;
 }
 
+static bool do_look(struct client *client, struct failure *failure)
+{
+    (void)client;
+    (void)failure;
+    put_state(&reply);
+    return true;
+}
+
 static bool do_watch(struct client *client, struct failure *failure)
 {
     (void)failure;
@@ -225,7 +246,7 @@ static const struct {
 } requests[] = {
     {WIRE_MACHINE, do_machine}, {WIRE_KERNEL, do_kernel},   {WIRE_INITRD, do_initrd}, {WIRE_BOOT, do_boot},
     {WIRE_PAUSE, do_pause},     {WIRE_RESUME, do_resume},   {WIRE_RESET, do_reset},   {WIRE_BUTTON, do_button},
-    {WIRE_STOP, do_stop},       {WIRE_CONSOLE, do_console}, {WIRE_WATCH, do_watch},
+    {WIRE_STOP, do_stop},       {WIRE_CONSOLE, do_console}, {WIRE_WATCH, do_watch},   {WIRE_LOOK, do_look},
 };
 
 static bool serve(struct client *client, uint16_t type, struct failure *failure)
@@ -266,10 +287,14 @@ static void on_message(void *data, uint32_t events)
     const int      got = wire_receive(client->descriptor, &message, MSG_DONTWAIT);
 
     (void)events;
-    if (got == 1)
+    if (got == 1) {
         answer(client);
-    else if (got == 0 || (errno != EAGAIN && errno != EBADMSG))
+    } else if (got == 0 || (errno != EAGAIN && errno != EBADMSG)) {
         drop(client);
+        /* Nobody else could boot it. */
+        if (vm->stats->state == WIRE_NEW)
+            loop_end();
+    }
 }
 
 static bool add_client(int descriptor)
@@ -319,14 +344,19 @@ static void on_wish(void *data, uint32_t events)
         end(wish == VM_OFF ? WIRE_ENDED : WIRE_CRASHED, reason);
 }
 
-bool control_run(struct vm *machine, struct serial *port, int listener, int first)
+bool control_run(struct vm *machine, struct serial *port, int listener, int first, int words)
 {
+    static int where;
+
+    where = listener;
+    last_words = words;
     vm = machine;
     serial = port;
     for (unsigned i = 0; i < CLIENTS; i++)
         clients[i].descriptor = -1;
     if (!loop_add(vm->wish_descriptor, EPOLLIN, on_wish, NULL) || !add_client(first) ||
-        (listener >= 0 && !loop_add(listener, EPOLLIN, on_connection, &listener)))
+        /* Here, and not by whoever bound it: it is the listener whom the other side takes for its peer. */
+        listen(listener, CLIENTS) < 0 || !loop_add(listener, EPOLLIN, on_connection, &where))
         return false;
     loop_run();
     return true;

@@ -5,5 +5,8 @@
 #include "device/serial.h"
 #include "vm.h"
 
-/* listener: where programs connect, or -1; first: the connection of who started us. Runs until the VM has ended. */
-bool control_run(struct vm *vm, struct serial *serial, int listener, int first);
+/*
+ * listener: a bound socket where programs connect; first: the connection of whoever started us, without whom nothing
+ * is booted; words: a file that gets the VM's last state and reason. Runs until the VM has ended.
+ */
+bool control_run(struct vm *vm, struct serial *serial, int listener, int first, int words);

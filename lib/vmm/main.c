@@ -11,7 +11,7 @@
 #include <sys/prctl.h>
 
 /* The table of descriptors that whoever starts it lays out. */
-enum { KVM = 3, LISTENER = 4, FIRST_CLIENT = 5 };
+enum { KVM = 3, LISTENER = 4, FIRST_CLIENT = 5, LAST_WORDS = 6 };
 
 static int die(const char *what)
 {
@@ -33,7 +33,7 @@ int main(int argc, char **argv)
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     if (!loop_init() || !vm_init(&vm, KVM) || !serial_init(&serial, &vm) || !power_init(&vm))
         return die("cannot begin");
-    if (!control_run(&vm, &serial, LISTENER, FIRST_CLIENT))
+    if (!control_run(&vm, &serial, LISTENER, FIRST_CLIENT, LAST_WORDS))
         return die("cannot serve");
     return 0;
 }

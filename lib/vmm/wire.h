@@ -34,6 +34,7 @@ enum wire_type {
     WIRE_WATCH = 13,   /* events follow on this connection; the reply: STATE, and the descriptor of the counters */
     WIRE_DISK = 14,    /* descriptor: the file; NAME, READONLY, SERIAL_NUMBER, DISCARD */
     WIRE_NIC = 15,     /* descriptor: tap or stream; NAME, MAC */
+    WIRE_LOOK = 16,    /* the reply: STATE, REASON */
 
     /* What a VMM sends: one reply to each request, with its id, and events, whose id is 0. */
     WIRE_DONE = 0x100,

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of the kvm driver share: where VMs are kept, how a VMM is spoken to, and who does which call. */
+#pragma once
+
+#include "driver.h"
+#include "vmm/wire.h"
+
+#define VMHI_KVM "kvm"
+
+/* How long a request may take, and one that only looks. */
+enum { VMHI_KVM_PATIENCE_S = 30, VMHI_KVM_LOOK_S = 2 };
+
+typedef struct vmhi_kvm_watch vmhi_kvm_watch; /* watch.c: a thread that hears of every change */
+
+struct vmhi_driver_host {
+    char            *uri;
+    char            *directory; /* constant, as all up to here */
+    char            *vmm;       /* the program vmhost-vmm */
+    vmh_spec        *options;
+    const vmhi_sink *sink;
+    void            *sink_data;
+    vmhi_kvm_watch  *watch;
+};
+
+/*
+ * --- store.c: a directory of files, which several programs use at once ---
+ *
+ *   names/NAME             a link to the VM's UUID; what is not linked is not there
+ *   vms/UUID/spec.json     what the next start uses
+ *   vms/UUID/running.json  what runs, or ran last
+ *   vms/UUID/transient     is there when the VM vanishes with its end
+ *   vms/UUID/words         begun at each start; the VMM's last state and reason
+ *   vms/UUID/control       the VMM's socket; nobody listens there when the VM does not run
+ *   lock                   held while VMs come and go, or one of them changes
+ */
+#define VMHI_KVM_SPEC "spec.json"
+#define VMHI_KVM_RUNNING "running.json"
+#define VMHI_KVM_TRANSIENT "transient"
+#define VMHI_KVM_WORDS "words"
+#define VMHI_KVM_CONTROL "control"
+
+gboolean vmhi_kvm_store_open(const char *directory, vmh_error **error);
+/* Waits for other programs; the lock goes with the descriptor. -1: error is set. */
+int vmhi_kvm_lock(const vmhi_driver_host *host, vmh_error **error);
+/* The path of a VM's file; NULL for its directory. */
+char *vmhi_kvm_path(const vmhi_driver_host *host, const char *uuid, const char *file);
+/* The UUID of a name, or NULL. */
+char *vmhi_kvm_find_name(const vmhi_driver_host *host, const char *name);
+/* The name by UUID of every VM, for g_hash_table_unref(). */
+GHashTable *vmhi_kvm_names(const vmhi_driver_host *host, vmh_error **error);
+char       *vmhi_kvm_name_of(const vmhi_driver_host *host, const char *uuid);
+gboolean    vmhi_kvm_exists(const vmhi_driver_host *host, const char *uuid, const char *file);
+vmh_spec   *vmhi_kvm_read(const vmhi_driver_host *host, const char *uuid, const char *file, vmh_error **error);
+gboolean    vmhi_kvm_write(const vmhi_driver_host *host, const char *uuid, const char *file, const vmh_spec *spec,
+                           vmh_error **error);
+/* Lets others see the VM. */
+gboolean vmhi_kvm_publish(const vmhi_driver_host *host, const char *uuid, const char *name, vmh_error **error);
+/* Removes the VM and all its files. */
+void vmhi_kvm_remove(const vmhi_driver_host *host, const char *uuid, const char *name);
+/* The error of all calls on a VM that is not there. */
+void vmhi_kvm_not_found(vmh_error **error, const char *uuid);
+
+/* --- words.c: what is known of a VM that does not run --- */
+/* A VM's state, asked for or read; the reason is the caller's, or NULL. */
+typedef struct {
+    int32_t state; /* VMH_VM_… */
+    char   *reason;
+} vmhi_kvm_condition;
+vmhi_kvm_condition vmhi_kvm_look_at(const vmhi_driver_host *host, const char *uuid); /* list.c */
+void               vmhi_kvm_words_begin(int descriptor);
+/* VMH_VM_STOPPED or VMH_VM_CRASHED. */
+vmhi_kvm_condition vmhi_kvm_words_read(const vmhi_driver_host *host, const char *uuid);
+
+/* --- request.c: speaking to a VMM --- */
+/* A connection, -1 when nobody listens. Requests on it wait so long for their replies. */
+int vmhi_kvm_connect(const vmhi_driver_host *host, const char *uuid, int patience_s);
+/* Sends the message, which becomes the reply. FALSE: the VMM refused, and why, or it is gone. */
+gboolean vmhi_kvm_request(int connection, struct wire_message *message, vmh_error **error);
+/* One request of a VM by its own connection. VMH_ERR_STATE when it does not run. */
+gboolean vmhi_kvm_ask(const vmhi_driver_host *host, const char *uuid, struct wire_message *message,
+                      vmh_error **error);
+/* The state in our words. */
+int32_t vmhi_kvm_state(uint64_t wire_state);
+
+/* --- spawn.c --- */
+/*
+ * Starts the program with these descriptors from 3 on. It is nobody's child of this program, which is thus not told
+ * of its end. FALSE with error.
+ */
+gboolean vmhi_kvm_spawn(const char *program, const int *descriptors, int count, vmh_error **error);
+
+/* --- start.c --- */
+/* Under the lock: the VM runs, or nothing has changed. */
+gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, gboolean paused,
+                        vmh_error **error);
+/* Ends it whatever it does; returns when it has ended. */
+gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error **error);
+/* Files that the spec names, and other things that a start would stumble over. */
+gboolean vmhi_kvm_check_files(const vmh_spec *spec, vmh_error **error);
+
+/* --- supports.c --- */
+gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *spec, vmh_error **error);
+
+/* --- watch.c --- */
+vmhi_kvm_watch *vmhi_kvm_watch_new(vmhi_driver_host *host, vmh_error **error);
+void            vmhi_kvm_watch_quiet(vmhi_kvm_watch *watch);
+void            vmhi_kvm_watch_free(vmhi_kvm_watch *watch);
+/* Calls visit for each VM; the counters of one that runs are there for the call, those of others are NULL. */
+typedef void (*vmhi_kvm_visit_counters)(void *data, const char *uuid, const char *name,
+                                        const struct wire_stats *stats, int process);
+void vmhi_kvm_watch_counters(vmhi_kvm_watch *watch, vmhi_kvm_visit_counters visit, void *data);
+
+/* --- describe.c --- */
+uint64_t vmhi_kvm_generation(const vmhi_driver_host *host, const char *uuid);
+
+/* --- the calls of the contract, by file --- */
+gboolean  vmhi_kvm_list(vmhi_driver_host *host, vmhi_visit visit, void *data, vmh_error **error); /* list.c */
+gboolean  vmhi_kvm_look(vmhi_driver_host *host, const char *uuid, vmhi_visit visit, void *data, vmh_error **error);
+vmh_spec *vmhi_kvm_describe(vmhi_driver_host *host, vmh_error **error); /* node.c */
+gboolean  vmhi_kvm_supports(vmhi_driver_host *host, const char *name, char **reason);
+char     *vmhi_kvm_create(vmhi_driver_host *host, const vmh_spec *spec, uint64_t flags, vmhi_task *task,
+                          vmh_error **error);
+vmh_spec *vmhi_kvm_describe_vm(vmhi_driver_host *host, const char *uuid, uint64_t flags, vmh_error **error);
+gboolean  vmhi_kvm_act(vmhi_driver_host *host, const char *uuid, vmhi_verb verb, uint64_t flags, vmhi_task *task,
+                       vmhi_visit visit, void *data, vmh_error **error);
+gboolean  vmhi_kvm_update(vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, uint64_t flags,
+                          uint64_t generation, vmhi_verdicts *verdicts, vmhi_task *task, vmh_error **error);
+int vmhi_kvm_console(vmhi_driver_host *host, const char *uuid, const char *name, uint64_t flags, vmh_error **error);
+gboolean vmhi_kvm_sample(vmhi_driver_host *host, vmh_frame *frame, vmh_error **error);

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Creating a VM, all or nothing: others see it when it is complete. */
+#include "kvm/common.h"
+#include <glib/gstdio.h>
+
+static gboolean check_required(const vmh_spec *spec, vmh_error **error)
+{
+    static const struct {
+        const char *property;
+        const char *why;
+    } required[] = {
+        {"name", "a new VM needs a name"},
+        {"memory.size", "a new VM needs the property memory.size"},
+        {"boot.kernel", "the built-in engine has no firmware, so a new VM needs the property boot.kernel"},
+    };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(required); i++) {
+        if (vmhi_spec_get(spec, required[i].property, NULL))
+            continue;
+        vmhi_error_set_property(error, VMH_ERR_VALUE, required[i].property, "%s", required[i].why);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean check_free(const vmhi_driver_host *host, const vmh_spec *spec, vmh_error **error)
+{
+    const char      *name = vmhi_spec_str(spec, "name");
+    const char      *uuid = vmhi_spec_str(spec, "uuid");
+    g_autofree char *other = vmhi_kvm_find_name(host, name);
+
+    if (other)
+        vmhi_error_set_property(error, VMH_ERR_EXISTS, "name", "creating VM \"%s\": the host has a VM of this name",
+                                name);
+    else if (uuid && vmhi_kvm_exists(host, uuid, NULL))
+        vmhi_error_set_property(error, VMH_ERR_EXISTS, "uuid", "creating VM \"%s\": the host has a VM of this UUID",
+                                name);
+    else
+        return TRUE;
+    return FALSE;
+}
+
+static gboolean mark_transient(const vmhi_driver_host *host, const char *uuid, vmh_error **error)
+{
+    g_autofree char *path = vmhi_kvm_path(host, uuid, VMHI_KVM_TRANSIENT);
+    g_autoptr(GError) failure = NULL;
+
+    if (g_file_set_contents_full(path, "", 0, G_FILE_SET_CONTENTS_NONE, 0600, &failure))
+        return TRUE;
+    vmhi_error_set(error, VMH_ERR_HYPERVISOR, "%s", failure->message);
+    return FALSE;
+}
+
+static gboolean make(const vmhi_driver_host *host, const vmh_spec *spec, const char *uuid, uint64_t flags,
+                     vmh_error **error)
+{
+    g_autofree char *directory = vmhi_kvm_path(host, uuid, NULL);
+    const char      *name = vmhi_spec_str(spec, "name");
+
+    if (g_mkdir(directory, 0700) < 0) {
+        vmhi_error_set_native(error, VMH_ERR_HYPERVISOR, VMHI_KVM, errno, NULL, "cannot make %s: %s", directory,
+                              g_strerror(errno));
+        return FALSE;
+    }
+    if (vmhi_kvm_write(host, uuid, VMHI_KVM_SPEC, spec, error) &&
+        (!(flags & VMH_CREATE_TRANSIENT) || mark_transient(host, uuid, error)) &&
+        (!(flags & VMH_CREATE_START) || vmhi_kvm_start(host, uuid, spec, (flags & VMH_CREATE_PAUSED) != 0, error)) &&
+        vmhi_kvm_publish(host, uuid, name, error))
+        return TRUE;
+    vmhi_kvm_stop(host, uuid, NULL);
+    vmhi_kvm_remove(host, uuid, NULL);
+    return FALSE;
+}
+
+char *vmhi_kvm_create(vmhi_driver_host *host, const vmh_spec *spec, uint64_t flags, vmhi_task *task,
+                      vmh_error **error)
+{
+    g_autoptr(vmh_spec) complete = vmhi_spec_copy(spec);
+    char    *uuid = g_strdup(vmhi_spec_str(spec, "uuid"));
+    gboolean done = FALSE;
+    int      lock;
+
+    (void)task; /* It is over in milliseconds. */
+    if (!uuid)
+        uuid = g_uuid_string_random();
+    vmhi_spec_strip_readonly(complete);
+    vmhi_spec_put(complete, "uuid", uuid);
+    lock = vmhi_kvm_lock(host, error);
+    if (lock >= 0) {
+        done = check_required(spec, error) && vmhi_kvm_check_supported(host, complete, error) &&
+               check_free(host, spec, error) && vmhi_kvm_check_files(complete, error) &&
+               ((flags & VMH_CREATE_VALIDATE_ONLY) || make(host, complete, uuid, flags, error));
+        close(lock);
+    }
+    if (done && (flags & VMH_CREATE_VALIDATE_ONLY))
+        uuid[0] = '\0';
+    if (!done)
+        g_clear_pointer(&uuid, g_free);
+    return uuid;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Which VMs there are, and in which state. */
+#include "kvm/common.h"
+
+/* Asks the VM's process where there is one, else reads its last words. */
+vmhi_kvm_condition vmhi_kvm_look_at(const vmhi_driver_host *host, const char *uuid)
+{
+    const int           connection = vmhi_kvm_connect(host, uuid, VMHI_KVM_LOOK_S);
+    struct wire_message message;
+    g_autoptr(vmh_error) failure = NULL;
+    gboolean answered;
+
+    if (connection < 0)
+        return vmhi_kvm_words_read(host, uuid);
+    wire_begin(&message, WIRE_LOOK, 1);
+    answered = vmhi_kvm_request(connection, &message, &failure);
+    close(connection);
+    if (answered)
+        return (vmhi_kvm_condition){vmhi_kvm_state(wire_u64(&message, WIRE_T_STATE, WIRE_RUNNING)),
+                                    g_strdup(wire_text(&message, WIRE_T_REASON))};
+    if (vmh_error_code(failure) == VMH_ERR_TIMEOUT)
+        return (vmhi_kvm_condition){VMH_VM_UNKNOWN, g_strdup(failure->message)};
+    return vmhi_kvm_words_read(host, uuid);
+}
+
+static void tell(vmhi_driver_host *host, const char *uuid, const char *name, vmhi_visit visit, void *data)
+{
+    const vmhi_kvm_condition found = vmhi_kvm_look_at(host, uuid);
+    vmhi_vm_info             info = {.uuid = uuid, .name = name, .state = found.state, .reason = found.reason};
+
+    info.persistent = !vmhi_kvm_exists(host, uuid, VMHI_KVM_TRANSIENT);
+    /* One that vanishes with its end, and whose end nobody saw. */
+    if (!info.persistent && (info.state == VMH_VM_STOPPED || info.state == VMH_VM_CRASHED))
+        vmhi_kvm_remove(host, uuid, name);
+    else
+        visit(data, &info);
+    g_free(found.reason);
+}
+
+gboolean vmhi_kvm_list(vmhi_driver_host *host, vmhi_visit visit, void *data, vmh_error **error)
+{
+    g_autoptr(GHashTable) names = vmhi_kvm_names(host, error);
+    GHashTableIter iter;
+    void          *uuid, *name;
+
+    if (!names)
+        return FALSE;
+    g_hash_table_iter_init(&iter, names);
+    while (g_hash_table_iter_next(&iter, &uuid, &name))
+        tell(host, uuid, name, visit, data);
+    return TRUE;
+}
+
+gboolean vmhi_kvm_look(vmhi_driver_host *host, const char *uuid, vmhi_visit visit, void *data, vmh_error **error)
+{
+    g_autofree char *name = vmhi_kvm_name_of(host, uuid);
+
+    if (!name) {
+        vmhi_kvm_not_found(error, uuid);
+        return FALSE;
+    }
+    tell(host, uuid, name, visit, data);
+    return TRUE;
+}

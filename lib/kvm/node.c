@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What this machine says of itself. */
+#include "kvm/common.h"
+#include <string.h>
+#include <sys/utsname.h>
+
+static gboolean find_line(const char *path, const char *key, char **value)
+{
+    g_autofree char *text = NULL;
+    g_auto(GStrv) lines = NULL;
+
+    *value = NULL;
+    if (!g_file_get_contents(path, &text, NULL, NULL))
+        return FALSE;
+    lines = g_strsplit(text, "\n", -1);
+    for (guint i = 0; lines[i] && !*value; i++) {
+        const char *colon = strchr(lines[i], ':');
+
+        if (colon && g_str_has_prefix(lines[i], key) && strspn(lines[i] + strlen(key), " \t:") > 0)
+            *value = g_strstrip(g_strdup(colon + 1));
+    }
+    return *value != NULL;
+}
+
+static void put_memory(vmh_spec *spec, const char *property, const char *key)
+{
+    g_autofree char *text = NULL;
+
+    if (find_line("/proc/meminfo", key, &text))
+        vmhi_spec_put_u64(spec, property, g_ascii_strtoull(text, NULL, 10) * 1024);
+}
+
+/* KVM is there also where it emulates the guest's every instruction: then the CPU has neither flag. */
+static void put_accelerator(vmh_spec *spec)
+{
+    g_autofree char *flags = NULL;
+    g_auto(GStrv) words = NULL;
+
+    if (access("/dev/kvm", R_OK | W_OK) < 0) {
+        vmhi_spec_put(spec, "accelerator.kind", "none");
+        vmhi_spec_put(spec, "accelerator.reason",
+                      errno == EACCES ? "/dev/kvm may not be opened by this user." : "There is no /dev/kvm.");
+        return;
+    }
+    find_line("/proc/cpuinfo", "flags", &flags);
+    words = g_strsplit(flags ? flags : "", " ", -1);
+    if (g_strv_contains((const char *const *)words, "vmx") || g_strv_contains((const char *const *)words, "svm")) {
+        vmhi_spec_put(spec, "accelerator.kind", "hardware");
+        vmhi_spec_put(spec, "accelerator.reason", "The host has KVM, and its CPU has vmx or svm.");
+    } else {
+        vmhi_spec_put(spec, "accelerator.kind", "emulated");
+        vmhi_spec_put(spec, "accelerator.reason",
+                      "The host has KVM, but its CPU has neither vmx nor svm, so KVM itself is emulated.");
+    }
+}
+
+typedef struct {
+    uint64_t running, total, cpus, memory;
+} sums;
+
+static void add_up(void *data, const char *uuid, const char *name, const struct wire_stats *stats, int process)
+{
+    sums *s = data;
+
+    (void)uuid;
+    (void)name;
+    (void)process;
+    s->total++;
+    if (!stats)
+        return;
+    s->running++;
+    s->cpus += stats->cpus;
+    s->memory += stats->memory;
+}
+
+vmh_spec *vmhi_kvm_describe(vmhi_driver_host *host, vmh_error **error)
+{
+    vmh_spec        *spec = vmh_spec_new("host", error);
+    g_autofree char *model = NULL;
+    struct utsname   names;
+    sums             s = {0};
+
+    if (!spec)
+        return NULL;
+    vmhi_spec_put(spec, "hypervisor.name", "KVM");
+    vmhi_spec_put(spec, "hypervisor.version", VMHOST_VERSION);
+    if (uname(&names) == 0) {
+        vmhi_spec_put(spec, "name", names.nodename);
+        vmhi_spec_put(spec, "arch", names.machine);
+    }
+    vmhi_spec_put_u64(spec, "cpu.count", g_get_num_processors());
+    if (find_line("/proc/cpuinfo", "model name", &model))
+        vmhi_spec_put(spec, "cpu.model", model);
+    put_memory(spec, "memory.total", "MemTotal");
+    put_memory(spec, "memory.free", "MemFree");
+    put_accelerator(spec);
+    vmhi_kvm_watch_counters(host->watch, add_up, &s);
+    vmhi_spec_put_u64(spec, "vms.running", s.running);
+    vmhi_spec_put_u64(spec, "vms.total", s.total);
+    vmhi_spec_put_u64(spec, "cpu.allocated", s.cpus);
+    vmhi_spec_put_u64(spec, "memory.allocated", s.memory);
+    return spec;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Requests over the wire, each with its reply. */
+#include "kvm/common.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
+/* By a short name: a socket's path may have only 107 bytes. */
+static gboolean address_of(int directory, struct sockaddr_un *address)
+{
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s", directory, VMHI_KVM_CONTROL);
+    return directory >= 0;
+}
+
+int vmhi_kvm_connect(const vmhi_driver_host *host, const char *uuid, int patience_s)
+{
+    g_autofree char     *path = vmhi_kvm_path(host, uuid, NULL);
+    const struct timeval patience = {.tv_sec = patience_s};
+    struct sockaddr_un   address;
+    int                  directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int                  connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+    if (connection >= 0) {
+        setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+        setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    }
+    if (connection >= 0 &&
+        (!address_of(directory, &address) || connect(connection, (struct sockaddr *)&address, sizeof(address)) < 0)) {
+        close(connection);
+        connection = -1;
+    }
+    if (directory >= 0)
+        close(directory);
+    return connection;
+}
+
+static int32_t code_of(uint64_t wire_code)
+{
+    switch (wire_code) {
+    case WIRE_UNSUPPORTED:
+        return VMH_ERR_UNSUPPORTED;
+    case WIRE_VALUE:
+        return VMH_ERR_VALUE;
+    case WIRE_WRONG_STATE:
+        return VMH_ERR_STATE;
+    case WIRE_BUSY:
+        return VMH_ERR_BUSY;
+    default:
+        return VMH_ERR_HYPERVISOR;
+    }
+}
+
+static void refused(const struct wire_message *reply, vmh_error **error)
+{
+    const char *message = wire_text(reply, WIRE_T_MESSAGE);
+
+    vmhi_error_set_native(error, code_of(wire_u64(reply, WIRE_T_CODE, WIRE_HOST)), VMHI_KVM, 0,
+                          wire_text(reply, WIRE_T_PROPERTY), "%s", message ? message : "the VMM gave no reason");
+}
+
+gboolean vmhi_kvm_request(int connection, struct wire_message *message, vmh_error **error)
+{
+    struct wire_header header;
+    int                got = -1;
+
+    if (wire_send(connection, message, 0)) {
+        do {
+            got = wire_receive(connection, message, 0);
+            header = wire_header(message);
+        } while (got == 1 && header.id == 0); /* events of a connection that watches */
+    }
+    if (got != 1) {
+        const gboolean silent = got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+
+        vmhi_error_set(error, silent ? VMH_ERR_TIMEOUT : VMH_ERR_STATE,
+                       silent ? "the VM's process does not answer" : "the VM has just ended");
+        return FALSE;
+    }
+    if (header.type == WIRE_DONE)
+        return TRUE;
+    refused(message, error);
+    wire_close_descriptors(message);
+    return FALSE;
+}
+
+gboolean vmhi_kvm_ask(const vmhi_driver_host *host, const char *uuid, struct wire_message *message, vmh_error **error)
+{
+    const int connection = vmhi_kvm_connect(host, uuid, VMHI_KVM_PATIENCE_S);
+    gboolean  done;
+
+    if (connection < 0) {
+        if (vmhi_kvm_exists(host, uuid, NULL))
+            vmhi_error_set(error, VMH_ERR_STATE, "the VM is not running");
+        else
+            vmhi_kvm_not_found(error, uuid);
+        return FALSE;
+    }
+    done = vmhi_kvm_request(connection, message, error);
+    close(connection);
+    return done;
+}
+
+int32_t vmhi_kvm_state(uint64_t wire_state)
+{
+    static const int32_t states[] = {
+        [WIRE_NEW] = VMH_VM_STOPPED,       [WIRE_RUNNING] = VMH_VM_RUNNING, [WIRE_PAUSED] = VMH_VM_PAUSED,
+        [WIRE_STOPPING] = VMH_VM_STOPPING, [WIRE_ENDED] = VMH_VM_STOPPED,   [WIRE_CRASHED] = VMH_VM_CRASHED,
+    };
+
+    return wire_state < G_N_ELEMENTS(states) ? states[wire_state] : VMH_VM_UNKNOWN;
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* From a spec to a guest that runs: files are opened here, and a VMM gets their descriptors. */
+#include "kvm/common.h"
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+
+enum { PATIENCE_MS = 5000, KVM = 0, LISTENER = 1, CONNECTION = 2, WORDS = 3, TABLE = 4 };
+
+typedef struct {
+    const vmhi_driver_host *host;
+    const char             *uuid;
+    const vmh_spec         *spec;
+    int                     ours; /* our end of the first connection */
+    int                     table[TABLE];
+    struct wire_message     message;
+} starting;
+
+/* --- files --- */
+
+static int open_file(const char *property, const char *path, vmh_error **error)
+{
+    const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (descriptor < 0)
+        vmhi_error_set_native(error, errno == EACCES ? VMH_ERR_PERMISSION : VMH_ERR_VALUE, VMHI_KVM, errno, property,
+                              "%s: cannot open %s: %s", property, path, g_strerror(errno));
+    return descriptor;
+}
+
+static gboolean check_file(const vmh_spec *spec, const char *property, vmh_error **error)
+{
+    const char *path = vmhi_spec_str(spec, property);
+    const int   descriptor = path ? open_file(property, path, error) : -1;
+
+    if (descriptor >= 0)
+        close(descriptor);
+    return !path || descriptor >= 0;
+}
+
+gboolean vmhi_kvm_check_files(const vmh_spec *spec, vmh_error **error)
+{
+    return check_file(spec, "boot.kernel", error) && check_file(spec, "boot.initrd", error);
+}
+
+/* --- the table of descriptors --- */
+
+static int open_kvm(vmh_error **error)
+{
+    const int descriptor = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+    if (descriptor < 0 && errno == EACCES)
+        vmhi_error_set_native(error, VMH_ERR_PERMISSION, VMHI_KVM, errno, NULL,
+                              "/dev/kvm may not be opened by this user: become a member of the group that owns it");
+    else if (descriptor < 0)
+        vmhi_error_set_native(error, VMH_ERR_UNSUPPORTED, VMHI_KVM, errno, NULL,
+                              "this host has no KVM: cannot open /dev/kvm: %s", g_strerror(errno));
+    return descriptor;
+}
+
+/* Bound here, where there is a file system; the VMM listens. */
+static int bind_control(const starting *s, vmh_error **error)
+{
+    g_autofree char   *path = vmhi_kvm_path(s->host, s->uuid, NULL);
+    g_autofree char   *control = vmhi_kvm_path(s->host, s->uuid, VMHI_KVM_CONTROL);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int                directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int                listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+    g_unlink(control); /* of a VMM that is gone */
+    g_snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", directory, VMHI_KVM_CONTROL);
+    if (directory < 0 || listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0) {
+        vmhi_error_set_native(error, VMH_ERR_HYPERVISOR, VMHI_KVM, errno, NULL, "cannot make the socket %s: %s",
+                              control, g_strerror(errno));
+        if (listener >= 0)
+            close(listener);
+        listener = -1;
+    }
+    if (directory >= 0)
+        close(directory);
+    return listener;
+}
+
+static int open_words(const starting *s, vmh_error **error)
+{
+    g_autofree char *path = vmhi_kvm_path(s->host, s->uuid, VMHI_KVM_WORDS);
+    const int        descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+
+    if (descriptor >= 0)
+        vmhi_kvm_words_begin(descriptor);
+    else
+        vmhi_error_set_native(error, VMH_ERR_HYPERVISOR, VMHI_KVM, errno, NULL, "cannot write %s: %s", path,
+                              g_strerror(errno));
+    return descriptor;
+}
+
+static gboolean make_table(starting *s, vmh_error **error)
+{
+    int pair[2];
+
+    s->table[KVM] = open_kvm(error);
+    if (s->table[KVM] < 0)
+        return FALSE;
+    s->table[LISTENER] = bind_control(s, error);
+    if (s->table[LISTENER] < 0)
+        return FALSE;
+    s->table[WORDS] = open_words(s, error);
+    if (s->table[WORDS] < 0)
+        return FALSE;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        vmhi_error_set(error, VMH_ERR_HYPERVISOR, "no socket for the VM: %s", g_strerror(errno));
+        return FALSE;
+    }
+    s->ours = pair[0];
+    s->table[CONNECTION] = pair[1];
+    return TRUE;
+}
+
+static void close_table(starting *s)
+{
+    for (int i = 0; i < TABLE; i++) {
+        if (s->table[i] >= 0)
+            close(s->table[i]);
+    }
+}
+
+/* --- what the VMM is told --- */
+
+static gboolean tell(starting *s, vmh_error **error)
+{
+    return vmhi_kvm_request(s->ours, &s->message, error);
+}
+
+static gboolean tell_machine(starting *s, vmh_error **error)
+{
+    uint64_t memory = 0;
+
+    vmhi_spec_u64(s->spec, "memory.size", &memory);
+    wire_begin(&s->message, WIRE_MACHINE, 1);
+    wire_put_u64(&s->message, WIRE_T_MEMORY, memory);
+    wire_put_u64(&s->message, WIRE_T_CPUS, vmhi_spec_u64_or_default(s->spec, "vm", "cpu.count"));
+    return tell(s, error);
+}
+
+static gboolean tell_image(starting *s, uint16_t type, const char *property, const char *cmdline, vmh_error **error)
+{
+    const char *path = vmhi_spec_str(s->spec, property);
+    int         descriptor;
+    gboolean    done;
+
+    if (!path)
+        return TRUE;
+    descriptor = open_file(property, path, error);
+    if (descriptor < 0)
+        return FALSE;
+    wire_begin(&s->message, type, 1);
+    wire_put_descriptor(&s->message, descriptor);
+    if (cmdline)
+        wire_put_text(&s->message, WIRE_T_CMDLINE, cmdline);
+    done = tell(s, error);
+    close(descriptor);
+    return done;
+}
+
+static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
+{
+    if (!tell_machine(s, error) ||
+        !tell_image(s, WIRE_KERNEL, "boot.kernel", vmhi_spec_str(s->spec, "boot.cmdline"), error) ||
+        !tell_image(s, WIRE_INITRD, "boot.initrd", NULL, error))
+        return FALSE;
+    wire_begin(&s->message, WIRE_BOOT, 1);
+    wire_put_u64(&s->message, WIRE_T_PAUSED, paused ? 1 : 0);
+    return tell(s, error);
+}
+
+/* --- the verbs --- */
+
+gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, gboolean paused,
+                        vmh_error **error)
+{
+    g_autofree starting *s = g_new0(starting, 1);
+    gboolean             done;
+
+    *s = (starting){.host = host, .uuid = uuid, .spec = spec, .ours = -1, .table = {-1, -1, -1, -1}};
+    done = make_table(s, error) && vmhi_kvm_spawn(host->vmm, s->table, TABLE, error);
+    close_table(s);
+    done = done && tell_all(s, paused, error) && vmhi_kvm_write(host, uuid, VMHI_KVM_RUNNING, spec, error);
+    if (!done) {
+        g_autofree char *control = vmhi_kvm_path(host, uuid, VMHI_KVM_CONTROL);
+        g_autofree char *words = vmhi_kvm_path(host, uuid, VMHI_KVM_WORDS);
+
+        if (s->ours >= 0) {
+            wire_begin(&s->message, WIRE_STOP, 2);
+            vmhi_kvm_request(s->ours, &s->message, NULL);
+        }
+        g_unlink(control);
+        g_unlink(words);
+    }
+    if (s->ours >= 0)
+        close(s->ours);
+    return done;
+}
+
+/* Waits until the other side has closed; FALSE when it takes too long. */
+static gboolean wait_for_end(int connection)
+{
+    struct wire_message message;
+    struct pollfd       waits = {.fd = connection, .events = POLLIN};
+    const gint64        end = g_get_monotonic_time() + PATIENCE_MS * 1000;
+
+    for (gint64 left = PATIENCE_MS; left > 0; left = (end - g_get_monotonic_time()) / 1000) {
+        if (poll(&waits, 1, (int)left) > 0 && wire_receive(connection, &message, MSG_DONTWAIT) <= 0)
+            return TRUE;
+        wire_close_descriptors(&message);
+    }
+    return FALSE;
+}
+
+/* A process that does not answer is ended all the same. */
+static gboolean kill_peer(int connection)
+{
+    struct ucred peer;
+    socklen_t    size = sizeof(peer);
+    int          process = -1;
+
+    if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid > 0)
+        process = (int)syscall(SYS_pidfd_open, peer.pid, 0);
+    if (process < 0)
+        return FALSE;
+    /* The number is still its own, as its socket is still open. */
+    syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0);
+    close(process);
+    return wait_for_end(connection);
+}
+
+gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error **error)
+{
+    const int           connection = vmhi_kvm_connect(host, uuid, VMHI_KVM_PATIENCE_S);
+    struct wire_message message;
+    gboolean            ended;
+
+    if (connection < 0) {
+        wire_begin(&message, WIRE_STOP, 1);
+        return vmhi_kvm_ask(host, uuid, &message, error); /* for its error */
+    }
+    wire_begin(&message, WIRE_STOP, 1);
+    ended = wire_send(connection, &message, MSG_DONTWAIT) && wait_for_end(connection);
+    ended = ended || kill_peer(connection);
+    close(connection);
+    if (!ended)
+        vmhi_error_set(error, VMH_ERR_HYPERVISOR, "the VM's process cannot be ended");
+    return ended;
+}

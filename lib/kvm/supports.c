@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the engine has, and why it has not the rest. */
+#include "kvm/common.h"
+#include "model/verbs.h"
+#include <string.h>
+
+/* Properties that it knows; where values are named, only these. */
+static const struct {
+    const char *pattern;
+    const char *values; /* with bars, or NULL: any */
+} known[] = {
+    {"name", NULL},
+    {"uuid", NULL},
+    {"title", NULL},
+    {"description", NULL},
+    {"metadata.<id>", NULL},
+    {"state", NULL},
+    {"generation", NULL},
+    {"persistent", NULL},
+    {"accelerator", "auto|kvm"},
+    {"arch", "x86_64"},
+    {"boot.kernel", NULL},
+    {"boot.initrd", NULL},
+    {"boot.cmdline", NULL},
+    {"cpu.count", NULL},
+    {"memory.size", NULL},
+    {"console.<id>.to", "pty"},
+};
+
+static const struct {
+    const char *verb;
+    const char *reason;
+} missing[] = {
+    {"vm.reboot", "the built-in engine cannot ask a guest to restart; shut it down and start it, or reset it"},
+    {"vm.migrate", "the built-in engine cannot migrate yet"},
+};
+
+static int find(const char *pattern)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(known); i++) {
+        if (strcmp(known[i].pattern, pattern) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
+static char *why_not_verb(const char *verb)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(missing); i++) {
+        if (strcmp(missing[i].verb, verb) == 0)
+            return g_strdup(missing[i].reason);
+    }
+    return NULL;
+}
+
+gboolean vmhi_kvm_supports(vmhi_driver_host *host, const char *name, char **reason)
+{
+    const vmh_property *property = vmhi_verb_lookup(name) ? NULL : vmhi_schema_lookup("vm", name);
+    char               *why = NULL;
+
+    (void)host;
+    if (!property)
+        why = why_not_verb(name);
+    else if (find(property->pattern) < 0)
+        why = g_strdup("the built-in engine does not have it yet");
+    if (reason)
+        *reason = why;
+    else
+        g_free(why);
+    return !why;
+}
+
+static gboolean has_value(int index, const char *text)
+{
+    g_auto(GStrv) values = known[index].values ? g_strsplit(known[index].values, "|", 0) : NULL;
+
+    return !values || g_strv_contains((const char *const *)values, text);
+}
+
+gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *spec, vmh_error **error)
+{
+    g_auto(GStrv) paths = vmhi_spec_list(spec);
+    g_auto(GStrv) consoles = vmhi_spec_ids(spec, "console");
+
+    (void)host;
+    for (guint i = 0; paths[i]; i++) {
+        const vmh_property *property = vmhi_schema_lookup("vm", paths[i]);
+        const int           index = property ? find(property->pattern) : -1;
+        const char         *text = index >= 0 && known[index].values ? vmhi_spec_str(spec, paths[i]) : NULL;
+
+        if (index < 0) {
+            vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, paths[i],
+                                    "%s: the built-in engine does not have it yet", paths[i]);
+            return FALSE;
+        }
+        if (text && !has_value(index, text)) {
+            vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, paths[i],
+                                    "%s: the built-in engine has only %s, not %s", paths[i], known[index].values,
+                                    text);
+            return FALSE;
+        }
+    }
+    if (g_strv_length(consoles) > 1) {
+        g_autofree char *path = vmhi_path("console", consoles[1], "to");
+
+        vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, path, "%s: the built-in engine has one console", path);
+        return FALSE;
+    }
+    return TRUE;
+}

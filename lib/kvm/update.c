@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Updates: for the next start by the kept spec; of what runs, what is text for people. */
+#include "kvm/common.h"
+
+typedef struct {
+    vmhi_driver_host *host;
+    const char       *uuid;
+    const vmh_spec   *spec;
+    vmhi_verdicts    *verdicts;
+    vmh_spec         *kept;    /* as it is to be; NULL: it is not wanted, or there is none */
+    vmh_spec         *running; /* the same */
+    gboolean          must_live;
+} update;
+
+/* What nobody but the reader of a description notices. */
+static gboolean is_text(const char *path)
+{
+    return g_str_equal(path, "title") || g_str_equal(path, "description") || g_str_has_prefix(path, "metadata.");
+}
+
+static gboolean is_identity(const char *path)
+{
+    return g_str_equal(path, "name") || g_str_equal(path, "uuid");
+}
+
+static void copy(vmh_spec *to, const vmh_spec *from, const char *path)
+{
+    const vmhi_value *value = vmhi_spec_get(from, path, NULL);
+
+    vmhi_spec_set_value(to, path, value, NULL);
+}
+
+static int32_t judge(update *u, const char *path, const char **reason)
+{
+    const gboolean keeps = u->kept && !vmhi_spec_same(u->kept, u->spec, path);
+    const gboolean runs = u->running && !vmhi_spec_same(u->running, u->spec, path);
+
+    *reason = NULL;
+    if (!keeps && !runs)
+        return VMH_VERDICT_UNCHANGED;
+    if (is_identity(path)) {
+        *reason = "a VM keeps the name and the UUID that it was created with";
+        return VMH_VERDICT_REFUSED;
+    }
+    if (!runs || is_text(path))
+        return VMH_VERDICT_APPLIED;
+    *reason = "the built-in engine cannot change it while the VM runs yet";
+    return u->kept && !u->must_live ? VMH_VERDICT_AFTER_RESTART : VMH_VERDICT_REFUSED;
+}
+
+/* All verdicts first: when one refuses, nothing is changed. */
+static gboolean judge_all(update *u, GStrv paths, vmh_error **error)
+{
+    gboolean fine = TRUE;
+
+    for (guint i = 0; paths[i]; i++) {
+        const char   *reason;
+        const int32_t verdict = judge(u, paths[i], &reason);
+
+        vmhi_verdict(u->verdicts, paths[i], verdict, reason);
+        if (verdict == VMH_VERDICT_REFUSED && fine)
+            vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, paths[i], "%s: %s", paths[i], reason);
+        fine = fine && verdict != VMH_VERDICT_REFUSED;
+    }
+    return fine;
+}
+
+static gboolean make(update *u, GStrv paths, vmh_error **error)
+{
+    for (guint i = 0; paths[i]; i++) {
+        if (u->kept)
+            copy(u->kept, u->spec, paths[i]);
+        if (u->running && is_text(paths[i]))
+            copy(u->running, u->spec, paths[i]);
+    }
+    return (!u->running || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_RUNNING, u->running, error)) &&
+           (!u->kept || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_SPEC, u->kept, error));
+}
+
+static gboolean choose_targets(update *u, uint64_t flags, vmh_error **error)
+{
+    const vmhi_kvm_condition now = vmhi_kvm_look_at(u->host, u->uuid);
+    const gboolean           runs = now.state != VMH_VM_STOPPED && now.state != VMH_VM_CRASHED;
+    const gboolean           persistent = !vmhi_kvm_exists(u->host, u->uuid, VMHI_KVM_TRANSIENT);
+    const gboolean           any = !(flags & (VMH_UPDATE_LIVE | VMH_UPDATE_PERSIST));
+
+    g_free(now.reason);
+    u->must_live = (flags & VMH_UPDATE_LIVE) != 0;
+    if (!vmhi_kvm_exists(u->host, u->uuid, NULL))
+        vmhi_kvm_not_found(error, u->uuid);
+    else if (u->must_live && !runs)
+        vmhi_error_set(error, VMH_ERR_STATE, "the VM is stopped; leave VMH_UPDATE_LIVE out");
+    else if ((flags & VMH_UPDATE_PERSIST) && !persistent)
+        vmhi_error_set(error, VMH_ERR_STATE, "the VM vanishes when it stops; leave VMH_UPDATE_PERSIST out");
+    else {
+        if (persistent && (any || (flags & VMH_UPDATE_PERSIST)))
+            u->kept = vmhi_kvm_read(u->host, u->uuid, VMHI_KVM_SPEC, error);
+        if (runs && (any || u->must_live))
+            u->running = vmhi_kvm_read(u->host, u->uuid, VMHI_KVM_RUNNING, error);
+        return u->kept || u->running;
+    }
+    return FALSE;
+}
+
+static gboolean check_generation(const update *u, uint64_t generation, vmh_error **error)
+{
+    if (!generation || generation == vmhi_kvm_generation(u->host, u->uuid))
+        return TRUE;
+    vmhi_error_set(error, VMH_ERR_CONFLICT, "somebody changed the VM since it was described; describe it again");
+    return FALSE;
+}
+
+gboolean vmhi_kvm_update(vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, uint64_t flags,
+                         uint64_t generation, vmhi_verdicts *verdicts, vmhi_task *task, vmh_error **error)
+{
+    update u = {.host = host, .uuid = uuid, .spec = spec, .verdicts = verdicts};
+    g_auto(GStrv) paths = vmhi_spec_list(spec);
+    const int lock = vmhi_kvm_lock(host, error);
+    gboolean  done = FALSE;
+
+    (void)task;
+    if (lock < 0)
+        return FALSE;
+    if (vmhi_kvm_check_supported(host, spec, error) && choose_targets(&u, flags, error) &&
+        check_generation(&u, generation, error) && judge_all(&u, paths, error))
+        done = (flags & VMH_UPDATE_DRY_RUN) || make(&u, paths, error);
+    if (!done)
+        vmhi_error_prefix(error, "updating the VM");
+    vmh_spec_unref(u.kept);
+    vmh_spec_unref(u.running);
+    close(lock);
+    return done;
+}

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A thread that hears of every change: files that come and go tell of VMs, and each VM that runs has a connection
+ * on which its process tells of its state, and whose end is the process's end.
+ */
+#include "kvm/common.h"
+#include "model/thread.h"
+#include <fcntl.h>
+#include <glib-unix.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+
+enum {
+    EVENTS_SIZE = 16384,
+    WATCH_NAMES = IN_CREATE | IN_DELETE | IN_MOVE | IN_ONLYDIR,
+    WATCH_VM = IN_MOVED_TO | IN_ONLYDIR
+};
+
+/* A VM. The thread's, but for the counters and the process, which are the lock's. */
+typedef struct {
+    vmhi_kvm_watch          *watch;
+    char                    *uuid;
+    char                    *name;
+    gboolean                 persistent;
+    int                      directory; /* what inotify calls it */
+    int                      connection;
+    GSource                 *source;
+    const struct wire_stats *stats;
+    int                      process;
+} machine;
+
+struct vmhi_kvm_watch {
+    vmhi_driver_host *host;
+    GMainContext     *context;
+    GThread          *thread;
+    gint              ended;
+    int               inotify;
+    int               names;
+    GMutex            sink_lock; /* held while the sink is called */
+    gboolean          quiet;
+    GMutex            lock;
+    GHashTable       *machines; /* by UUID */
+};
+
+/* --- telling --- */
+
+static void tell(machine *m, int32_t state, const char *reason)
+{
+    vmhi_kvm_watch *watch = m->watch;
+    vmhi_vm_info    info = {m->uuid, m->name, state, reason, m->persistent};
+
+    g_mutex_lock(&watch->sink_lock);
+    if (!watch->quiet)
+        watch->host->sink->vm_seen(watch->host->sink_data, &info);
+    g_mutex_unlock(&watch->sink_lock);
+}
+
+static void tell_gone(machine *m)
+{
+    vmhi_kvm_watch *watch = m->watch;
+
+    g_mutex_lock(&watch->sink_lock);
+    if (!watch->quiet)
+        watch->host->sink->vm_gone(watch->host->sink_data, m->uuid);
+    g_mutex_unlock(&watch->sink_lock);
+}
+
+static void tell_changed(machine *m)
+{
+    vmhi_kvm_watch *watch = m->watch;
+
+    g_mutex_lock(&watch->sink_lock);
+    if (!watch->quiet)
+        watch->host->sink->vm_changed(watch->host->sink_data, m->uuid, "configuration");
+    g_mutex_unlock(&watch->sink_lock);
+}
+
+static void tell_missed(vmhi_kvm_watch *watch)
+{
+    g_mutex_lock(&watch->sink_lock);
+    if (!watch->quiet)
+        watch->host->sink->missed(watch->host->sink_data);
+    g_mutex_unlock(&watch->sink_lock);
+}
+
+/* --- a VM that runs --- */
+
+static void disconnect(machine *m)
+{
+    if (m->source) {
+        g_source_destroy(m->source);
+        g_clear_pointer(&m->source, g_source_unref);
+    }
+    g_mutex_lock(&m->watch->lock);
+    if (m->stats)
+        munmap((void *)(uintptr_t)m->stats, sizeof(*m->stats));
+    m->stats = NULL;
+    g_mutex_unlock(&m->watch->lock);
+    if (m->connection >= 0)
+        close(m->connection);
+    m->connection = -1;
+}
+
+static void drop(machine *m)
+{
+    g_mutex_lock(&m->watch->lock);
+    g_hash_table_steal(m->watch->machines, m->uuid);
+    g_mutex_unlock(&m->watch->lock);
+    disconnect(m);
+    if (m->directory >= 0)
+        inotify_rm_watch(m->watch->inotify, m->directory);
+    g_free(m->uuid);
+    g_free(m->name);
+    g_free(m);
+}
+
+static void watch_process(machine *m);
+
+/* Its process is gone. Whoever sees it first clears away what vanishes with it; or it was started again already. */
+static void ended(machine *m)
+{
+    vmhi_kvm_condition left;
+
+    disconnect(m);
+    if (!m->persistent) {
+        vmhi_kvm_remove(m->watch->host, m->uuid, m->name);
+        tell_gone(m);
+        drop(m);
+        return;
+    }
+    watch_process(m);
+    if (m->connection >= 0)
+        return;
+    left = vmhi_kvm_look_at(m->watch->host, m->uuid);
+    tell(m, left.state, left.reason);
+    g_free(left.reason);
+}
+
+static gboolean on_message(int descriptor, G_GNUC_UNUSED GIOCondition condition, void *data)
+{
+    machine            *m = data;
+    struct wire_message message;
+    const int           got = wire_receive(descriptor, &message, MSG_DONTWAIT);
+    uint64_t            state;
+
+    if (got == 1) {
+        wire_close_descriptors(&message);
+        state = wire_u64(&message, WIRE_T_STATE, WIRE_RUNNING);
+        /* The end is told when the process is gone: before, it could not be started again. */
+        if (wire_header(&message).type == WIRE_STATE && state != WIRE_ENDED && state != WIRE_CRASHED)
+            tell(m, vmhi_kvm_state(state), wire_text(&message, WIRE_T_REASON));
+    } else if (got == 0 || (errno != EAGAIN && errno != EBADMSG)) {
+        ended(m);
+        return G_SOURCE_REMOVE;
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+static void map_counters(machine *m, int descriptor)
+{
+    struct ucred peer;
+    socklen_t    size = sizeof(peer);
+    void        *stats = mmap(NULL, sizeof(*m->stats), PROT_READ, MAP_SHARED, descriptor, 0);
+
+    g_mutex_lock(&m->watch->lock);
+    if (stats != MAP_FAILED)
+        m->stats = stats;
+    if (getsockopt(m->connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0)
+        m->process = peer.pid;
+    g_mutex_unlock(&m->watch->lock);
+}
+
+static void watch_process(machine *m)
+{
+    struct wire_message message;
+    int                 descriptor;
+
+    if (m->connection >= 0)
+        return;
+    m->connection = vmhi_kvm_connect(m->watch->host, m->uuid, VMHI_KVM_LOOK_S);
+    if (m->connection < 0)
+        return;
+    wire_begin(&message, WIRE_WATCH, 1);
+    if (!vmhi_kvm_request(m->connection, &message, NULL)) {
+        disconnect(m);
+        return;
+    }
+    descriptor = wire_take_descriptor(&message);
+    if (descriptor >= 0) {
+        map_counters(m, descriptor);
+        close(descriptor);
+    }
+    wire_close_descriptors(&message);
+    m->source = g_unix_fd_source_new(m->connection, G_IO_IN);
+    g_source_set_callback(m->source, G_SOURCE_FUNC(on_message), m, NULL);
+    g_source_attach(m->source, m->watch->context);
+    tell(m, vmhi_kvm_state(wire_u64(&message, WIRE_T_STATE, WIRE_RUNNING)), wire_text(&message, WIRE_T_REASON));
+}
+
+/* --- VMs that come and go --- */
+
+static void appeared(vmhi_kvm_watch *watch, const char *uuid, const char *name)
+{
+    g_autofree char *path = vmhi_kvm_path(watch->host, uuid, NULL);
+    machine         *m = g_new0(machine, 1);
+
+    if (g_hash_table_contains(watch->machines, uuid)) {
+        g_free(m);
+        return;
+    }
+    *m = (machine){.watch = watch, .uuid = g_strdup(uuid), .name = g_strdup(name), .connection = -1};
+    m->persistent = !vmhi_kvm_exists(watch->host, uuid, VMHI_KVM_TRANSIENT);
+    m->directory = inotify_add_watch(watch->inotify, path, WATCH_VM);
+    g_mutex_lock(&watch->lock);
+    g_hash_table_insert(watch->machines, m->uuid, m);
+    g_mutex_unlock(&watch->lock);
+    watch_process(m);
+    if (m->connection < 0) {
+        vmhi_kvm_condition left = vmhi_kvm_look_at(watch->host, uuid);
+
+        tell(m, left.state, left.reason);
+        g_free(left.reason);
+    }
+}
+
+/* Compares the names that there are with those that were known. */
+static void list_again(vmhi_kvm_watch *watch)
+{
+    g_autoptr(GHashTable) names = vmhi_kvm_names(watch->host, NULL);
+    g_autoptr(GPtrArray) gone = g_ptr_array_new();
+    GHashTableIter iter;
+    void          *uuid, *value;
+
+    if (!names)
+        return;
+    g_hash_table_iter_init(&iter, watch->machines);
+    while (g_hash_table_iter_next(&iter, &uuid, &value)) {
+        if (!g_hash_table_contains(names, uuid))
+            g_ptr_array_add(gone, value);
+    }
+    for (guint i = 0; i < gone->len; i++) {
+        tell_gone(gone->pdata[i]);
+        drop(gone->pdata[i]);
+    }
+    g_hash_table_iter_init(&iter, names);
+    while (g_hash_table_iter_next(&iter, &uuid, &value))
+        appeared(watch, uuid, value);
+}
+
+static machine *find_directory(vmhi_kvm_watch *watch, int directory)
+{
+    GHashTableIter iter;
+    void          *value;
+
+    g_hash_table_iter_init(&iter, watch->machines);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        machine *m = value;
+
+        if (m->directory == directory)
+            return m;
+    }
+    return NULL;
+}
+
+static void file_changed(vmhi_kvm_watch *watch, const struct inotify_event *event)
+{
+    machine *m = find_directory(watch, event->wd);
+
+    if (!m || !event->len)
+        return;
+    if (g_str_equal(event->name, VMHI_KVM_RUNNING))
+        watch_process(m);
+    else if (g_str_equal(event->name, VMHI_KVM_SPEC))
+        tell_changed(m);
+}
+
+static gboolean on_files(int descriptor, G_GNUC_UNUSED GIOCondition condition, void *data)
+{
+    vmhi_kvm_watch                     *watch = data;
+    _Alignas(struct inotify_event) char bytes[EVENTS_SIZE];
+    const ssize_t                       got = read(descriptor, bytes, sizeof(bytes));
+    gboolean                            names = FALSE;
+
+    for (ssize_t at = 0; at < got;) {
+        const struct inotify_event *event = (const struct inotify_event *)(bytes + at);
+
+        if (event->mask & IN_Q_OVERFLOW) {
+            names = TRUE;
+            tell_missed(watch);
+        } else if (event->wd == watch->names) {
+            names = TRUE;
+        } else {
+            file_changed(watch, event);
+        }
+        at += (ssize_t)(sizeof(*event) + event->len);
+    }
+    if (names)
+        list_again(watch);
+    return G_SOURCE_CONTINUE;
+}
+
+/* --- the thread --- */
+
+static void *run(void *data)
+{
+    vmhi_kvm_watch *watch = data;
+
+    g_main_context_push_thread_default(watch->context);
+    list_again(watch);
+    while (!g_atomic_int_get(&watch->ended))
+        g_main_context_iteration(watch->context, TRUE);
+    g_main_context_pop_thread_default(watch->context);
+    return NULL;
+}
+
+vmhi_kvm_watch *vmhi_kvm_watch_new(vmhi_driver_host *host, vmh_error **error)
+{
+    vmhi_kvm_watch  *watch = g_new0(vmhi_kvm_watch, 1);
+    g_autofree char *names = g_build_filename(host->directory, "names", NULL);
+    GSource         *source;
+
+    watch->host = host;
+    g_mutex_init(&watch->lock);
+    g_mutex_init(&watch->sink_lock);
+    watch->machines = g_hash_table_new(g_str_hash, g_str_equal);
+    watch->context = g_main_context_new();
+    watch->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    watch->names = watch->inotify < 0 ? -1 : inotify_add_watch(watch->inotify, names, WATCH_NAMES);
+    if (watch->names < 0) {
+        vmhi_error_set_native(error, VMH_ERR_HYPERVISOR, VMHI_KVM, errno, NULL, "cannot watch %s: %s", names,
+                              g_strerror(errno));
+        vmhi_kvm_watch_free(watch);
+        return NULL;
+    }
+    source = g_unix_fd_source_new(watch->inotify, G_IO_IN);
+    g_source_set_callback(source, G_SOURCE_FUNC(on_files), watch, NULL);
+    g_source_attach(source, watch->context);
+    g_source_unref(source);
+    watch->thread = vmhi_thread_new("vmhost-kvm", run, watch);
+    return watch;
+}
+
+void vmhi_kvm_watch_quiet(vmhi_kvm_watch *watch)
+{
+    g_mutex_lock(&watch->sink_lock);
+    watch->quiet = TRUE;
+    g_mutex_unlock(&watch->sink_lock);
+}
+
+void vmhi_kvm_watch_free(vmhi_kvm_watch *watch)
+{
+    g_autoptr(GList) all = NULL;
+
+    if (!watch)
+        return;
+    if (watch->thread) {
+        g_atomic_int_set(&watch->ended, 1);
+        g_main_context_wakeup(watch->context);
+        g_thread_join(watch->thread);
+    }
+    all = g_hash_table_get_values(watch->machines);
+    for (GList *entry = all; entry; entry = entry->next)
+        drop(entry->data);
+    g_hash_table_unref(watch->machines);
+    g_main_context_unref(watch->context);
+    if (watch->inotify >= 0)
+        close(watch->inotify);
+    g_mutex_clear(&watch->lock);
+    g_mutex_clear(&watch->sink_lock);
+    g_free(watch);
+}
+
+void vmhi_kvm_watch_counters(vmhi_kvm_watch *watch, vmhi_kvm_visit_counters visit, void *data)
+{
+    GHashTableIter iter;
+    void          *value;
+
+    g_mutex_lock(&watch->lock);
+    g_hash_table_iter_init(&iter, watch->machines);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        const machine *m = value;
+
+        visit(data, m->uuid, m->name, m->stats, m->process);
+    }
+    g_mutex_unlock(&watch->lock);
+}
