@@ -28,7 +28,7 @@ static gboolean start(vmhi_driver_host *host, const char *uuid, uint64_t flags, 
     if (lock < 0)
         return FALSE;
     if (is_running(host, uuid))
-        vmhi_error_set(error, VMH_ERR_STATE, "the VM is running already");
+        vmhi_kvm_wrong_state(host, uuid, error);
     else
         done = vmhi_kvm_start(host, uuid, spec, (flags & VMH_START_PAUSED) != 0, error);
     close(lock);
@@ -46,7 +46,7 @@ static gboolean delete (vmhi_driver_host *host, const char *uuid, uint64_t flags
     if (!name)
         vmhi_kvm_not_found(error, uuid);
     else if (is_running(host, uuid) && !(flags & VMH_DELETE_FORCE))
-        vmhi_error_set(error, VMH_ERR_STATE, "the VM is running; stop it, or use VMH_DELETE_FORCE");
+        vmhi_kvm_wrong_state(host, uuid, error);
     else if (!is_running(host, uuid) || vmhi_kvm_stop(host, uuid, error)) {
         vmhi_kvm_remove(host, uuid, name);
         done = TRUE;
@@ -98,7 +98,7 @@ gboolean vmhi_kvm_act(vmhi_driver_host *host, const char *uuid, vmhi_verb verb, 
     (void)task;
     (void)visit; /* One more look is quick. */
     (void)data;
-    if (do_verb(host, uuid, verb, flags, error))
+    if (vmhi_kvm_may_change(host, error) && do_verb(host, uuid, verb, flags, error))
         return TRUE;
     name_it(host, uuid, verb, error);
     return FALSE;
@@ -111,7 +111,7 @@ int vmhi_kvm_console(vmhi_driver_host *host, const char *uuid, const char *name,
     struct wire_message message;
     int                 console;
 
-    if (!spec)
+    if (!spec || !vmhi_kvm_may_change(host, error))
         return -1;
     if (name && !g_strv_contains((const char *const *)ids, name)) {
         vmhi_error_set(error, VMH_ERR_NOT_FOUND, "the VM has no console \"%s\"", name);

@@ -79,6 +79,8 @@ gboolean vmhi_kvm_request(int connection, struct wire_message *message, vmh_erro
 /* One request of a VM by its own connection. VMH_ERR_STATE when it does not run. */
 gboolean vmhi_kvm_ask(const vmhi_driver_host *host, const char *uuid, struct wire_message *message,
                       vmh_error **error);
+/* The error of a verb in the wrong state, which it names. */
+void vmhi_kvm_wrong_state(const vmhi_driver_host *host, const char *uuid, vmh_error **error);
 /* The state in our words. */
 int32_t vmhi_kvm_state(uint64_t wire_state);
 
@@ -99,6 +101,7 @@ gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error
 gboolean vmhi_kvm_check_files(const vmh_spec *spec, vmh_error **error);
 
 /* --- supports.c --- */
+gboolean vmhi_kvm_may_change(const vmhi_driver_host *host, vmh_error **error);
 gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *spec, vmh_error **error);
 
 /* --- watch.c --- */

@@ -11,7 +11,6 @@ static gboolean check_required(const vmh_spec *spec, vmh_error **error)
     } required[] = {
         {"name", "a new VM needs a name"},
         {"memory.size", "a new VM needs the property memory.size"},
-        {"boot.kernel", "the built-in engine has no firmware, so a new VM needs the property boot.kernel"},
     };
 
     for (gsize i = 0; i < G_N_ELEMENTS(required); i++) {
@@ -85,11 +84,12 @@ char *vmhi_kvm_create(vmhi_driver_host *host, const vmh_spec *spec, uint64_t fla
         uuid = g_uuid_string_random();
     vmhi_spec_strip_readonly(complete);
     vmhi_spec_put(complete, "uuid", uuid);
-    lock = vmhi_kvm_lock(host, error);
+    lock = vmhi_kvm_may_change(host, error) ? vmhi_kvm_lock(host, error) : -1;
     if (lock >= 0) {
         done = check_required(spec, error) && vmhi_kvm_check_supported(host, complete, error) &&
-               check_free(host, spec, error) && vmhi_kvm_check_files(complete, error) &&
-               ((flags & VMH_CREATE_VALIDATE_ONLY) || make(host, complete, uuid, flags, error));
+               check_free(host, spec, error) &&
+               ((flags & VMH_CREATE_VALIDATE_ONLY) ? vmhi_kvm_check_files(complete, error)
+                                                   : make(host, complete, uuid, flags, error));
         close(lock);
     }
     if (done && (flags & VMH_CREATE_VALIDATE_ONLY))

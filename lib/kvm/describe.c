@@ -37,6 +37,7 @@ vmh_spec *vmhi_kvm_describe_vm(vmhi_driver_host *host, const char *uuid, uint64_
         return NULL;
     vmhi_spec_put(spec, "state", vmh_vm_state_name(now.state));
     vmhi_spec_put(spec, "accelerator", "kvm");
+    vmhi_spec_put(spec, "arch", "x86_64");
     vmhi_spec_put_u64(spec, "generation", vmhi_kvm_generation(host, uuid));
     vmhi_spec_put_bool(spec, "persistent", persistent);
     return spec;

@@ -168,6 +168,11 @@ static gboolean tell_image(starting *s, uint16_t type, const char *property, con
 
 static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
 {
+    if (!vmhi_spec_str(s->spec, "boot.kernel")) {
+        vmhi_error_set_property(error, VMH_ERR_VALUE, "boot.kernel",
+                                "there is nothing to boot: the built-in engine has no firmware, so set boot.kernel");
+        return FALSE;
+    }
     if (!tell_machine(s, error) ||
         !tell_image(s, WIRE_KERNEL, "boot.kernel", vmhi_spec_str(s->spec, "boot.cmdline"), error) ||
         !tell_image(s, WIRE_INITRD, "boot.initrd", NULL, error))

@@ -53,13 +53,37 @@ static char *why_not_verb(const char *verb)
     return NULL;
 }
 
+#define READONLY "the host was opened with the option readonly"
+
+static gboolean is_readonly(const vmhi_driver_host *host)
+{
+    return vmhi_spec_bool_or_default(host->options, "open", "readonly");
+}
+
+gboolean vmhi_kvm_may_change(const vmhi_driver_host *host, vmh_error **error)
+{
+    if (is_readonly(host))
+        vmhi_error_set(error, VMH_ERR_UNSUPPORTED, READONLY);
+    return !is_readonly(host);
+}
+
+/* One that only looks can do nothing that changes. */
+static gboolean changes(const char *verb)
+{
+    static const char *const looking[] = {"vm.describe",  "host.describe", "host.sample",
+                                          "host.refresh", "host.events",   NULL};
+
+    return !g_strv_contains(looking, verb);
+}
+
 gboolean vmhi_kvm_supports(vmhi_driver_host *host, const char *name, char **reason)
 {
     const vmh_property *property = vmhi_verb_lookup(name) ? NULL : vmhi_schema_lookup("vm", name);
     char               *why = NULL;
 
-    (void)host;
-    if (!property)
+    if (!property && is_readonly(host) && changes(name))
+        why = g_strdup(READONLY);
+    else if (!property)
         why = why_not_verb(name);
     else if (find(property->pattern) < 0)
         why = g_strdup("the built-in engine does not have it yet");
@@ -88,6 +112,8 @@ gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *
         const int           index = property ? find(property->pattern) : -1;
         const char         *text = index >= 0 && known[index].values ? vmhi_spec_str(spec, paths[i]) : NULL;
 
+        if (property && g_str_has_suffix(paths[i], ".present"))
+            continue; /* of a device that is not there: the update tells */
         if (index < 0) {
             vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, paths[i],
                                     "%s: the built-in engine does not have it yet", paths[i]);

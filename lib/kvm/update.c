@@ -7,9 +7,9 @@ typedef struct {
     const char       *uuid;
     const vmh_spec   *spec;
     vmhi_verdicts    *verdicts;
-    vmh_spec         *kept;    /* as it is to be; NULL: it is not wanted, or there is none */
-    vmh_spec         *running; /* the same */
-    gboolean          must_live;
+    vmh_spec         *kept;    /* NULL: the VM is transient */
+    vmh_spec         *running; /* NULL: it does not run */
+    gboolean          persist, live, must_live;
 } update;
 
 /* What nobody but the reader of a description notices. */
@@ -18,9 +18,17 @@ static gboolean is_text(const char *path)
     return g_str_equal(path, "title") || g_str_equal(path, "description") || g_str_has_prefix(path, "metadata.");
 }
 
-static gboolean is_identity(const char *path)
+/* What a VM is known by, or cannot be otherwise here. */
+static gboolean is_fixed(const char *path)
 {
     return g_str_equal(path, "name") || g_str_equal(path, "uuid");
+}
+
+static gboolean differs(const vmh_spec *now, const vmh_spec *wanted, const char *path)
+{
+    static const char *const constant[] = {"accelerator", "arch", NULL};
+
+    return now && !g_strv_contains(constant, path) && !vmhi_spec_same(now, wanted, path);
 }
 
 static void copy(vmh_spec *to, const vmh_spec *from, const char *path)
@@ -30,26 +38,49 @@ static void copy(vmh_spec *to, const vmh_spec *from, const char *path)
     vmhi_spec_set_value(to, path, value, NULL);
 }
 
-static int32_t judge(update *u, const char *path, const char **reason)
+static int32_t judge(const update *u, const char *path, const char **reason)
 {
-    const gboolean keeps = u->kept && !vmhi_spec_same(u->kept, u->spec, path);
-    const gboolean runs = u->running && !vmhi_spec_same(u->running, u->spec, path);
+    const gboolean keeps = u->persist && differs(u->kept, u->spec, path);
+    const gboolean runs = differs(u->running, u->spec, path);
 
     *reason = NULL;
-    if (!keeps && !runs)
-        return VMH_VERDICT_UNCHANGED;
-    if (is_identity(path)) {
+    if (is_fixed(path) && (keeps || runs)) {
         *reason = "a VM keeps the name and the UUID that it was created with";
         return VMH_VERDICT_REFUSED;
     }
-    if (!runs || is_text(path))
+    if (!keeps && !(runs && u->live))
+        return VMH_VERDICT_UNCHANGED;
+    if (!runs || (u->live && is_text(path)))
         return VMH_VERDICT_APPLIED;
-    *reason = "the built-in engine cannot change it while the VM runs yet";
-    return u->kept && !u->must_live ? VMH_VERDICT_AFTER_RESTART : VMH_VERDICT_REFUSED;
+    *reason = u->live ? "the built-in engine cannot change it while the VM runs yet" : NULL;
+    return u->persist && !u->must_live ? VMH_VERDICT_AFTER_RESTART : VMH_VERDICT_REFUSED;
+}
+
+static gboolean check_supported(const update *u, vmh_error **error)
+{
+    g_autoptr(vmh_error) refused = NULL;
+
+    if (vmhi_kvm_check_supported(u->host, u->spec, &refused))
+        return TRUE;
+    vmhi_verdict(u->verdicts, refused->property, VMH_VERDICT_REFUSED, refused->message);
+    vmhi_error_move(error, g_steal_pointer(&refused));
+    return FALSE;
+}
+
+/* No device can be plugged yet, so there is none to remove. */
+static gboolean check_present(GStrv paths, vmh_error **error)
+{
+    for (guint i = 0; paths[i]; i++) {
+        if (!g_str_has_suffix(paths[i], ".present"))
+            continue;
+        vmhi_error_set_property(error, VMH_ERR_NOT_FOUND, paths[i], "%s: there is no such device", paths[i]);
+        return FALSE;
+    }
+    return TRUE;
 }
 
 /* All verdicts first: when one refuses, nothing is changed. */
-static gboolean judge_all(update *u, GStrv paths, vmh_error **error)
+static gboolean judge_all(const update *u, GStrv paths, vmh_error **error)
 {
     gboolean fine = TRUE;
 
@@ -65,40 +96,44 @@ static gboolean judge_all(update *u, GStrv paths, vmh_error **error)
     return fine;
 }
 
-static gboolean make(update *u, GStrv paths, vmh_error **error)
+static gboolean make(const update *u, GStrv paths, vmh_error **error)
 {
     for (guint i = 0; paths[i]; i++) {
-        if (u->kept)
+        if (u->persist && differs(u->kept, u->spec, paths[i]))
             copy(u->kept, u->spec, paths[i]);
-        if (u->running && is_text(paths[i]))
+        if (u->live && is_text(paths[i]))
             copy(u->running, u->spec, paths[i]);
     }
-    return (!u->running || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_RUNNING, u->running, error)) &&
-           (!u->kept || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_SPEC, u->kept, error));
+    return (!u->live || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_RUNNING, u->running, error)) &&
+           (!u->persist || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_SPEC, u->kept, error));
+}
+
+static gboolean read_specs(update *u, vmh_error **error)
+{
+    const vmhi_kvm_condition now = vmhi_kvm_look_at(u->host, u->uuid);
+    const gboolean           runs = now.state != VMH_VM_STOPPED && now.state != VMH_VM_CRASHED;
+
+    g_free(now.reason);
+    if (!vmhi_kvm_exists(u->host, u->uuid, VMHI_KVM_TRANSIENT))
+        u->kept = vmhi_kvm_read(u->host, u->uuid, VMHI_KVM_SPEC, error);
+    if (runs)
+        u->running = vmhi_kvm_read(u->host, u->uuid, VMHI_KVM_RUNNING, error);
+    return u->kept || u->running;
 }
 
 static gboolean choose_targets(update *u, uint64_t flags, vmh_error **error)
 {
-    const vmhi_kvm_condition now = vmhi_kvm_look_at(u->host, u->uuid);
-    const gboolean           runs = now.state != VMH_VM_STOPPED && now.state != VMH_VM_CRASHED;
-    const gboolean           persistent = !vmhi_kvm_exists(u->host, u->uuid, VMHI_KVM_TRANSIENT);
-    const gboolean           any = !(flags & (VMH_UPDATE_LIVE | VMH_UPDATE_PERSIST));
+    const gboolean any = !(flags & (VMH_UPDATE_LIVE | VMH_UPDATE_PERSIST));
 
-    g_free(now.reason);
     u->must_live = (flags & VMH_UPDATE_LIVE) != 0;
-    if (!vmhi_kvm_exists(u->host, u->uuid, NULL))
-        vmhi_kvm_not_found(error, u->uuid);
-    else if (u->must_live && !runs)
+    u->persist = u->kept && (any || (flags & VMH_UPDATE_PERSIST));
+    u->live = u->running && (any || u->must_live);
+    if (u->must_live && !u->running)
         vmhi_error_set(error, VMH_ERR_STATE, "the VM is stopped; leave VMH_UPDATE_LIVE out");
-    else if ((flags & VMH_UPDATE_PERSIST) && !persistent)
+    else if ((flags & VMH_UPDATE_PERSIST) && !u->kept)
         vmhi_error_set(error, VMH_ERR_STATE, "the VM vanishes when it stops; leave VMH_UPDATE_PERSIST out");
-    else {
-        if (persistent && (any || (flags & VMH_UPDATE_PERSIST)))
-            u->kept = vmhi_kvm_read(u->host, u->uuid, VMHI_KVM_SPEC, error);
-        if (runs && (any || u->must_live))
-            u->running = vmhi_kvm_read(u->host, u->uuid, VMHI_KVM_RUNNING, error);
-        return u->kept || u->running;
-    }
+    else
+        return TRUE;
     return FALSE;
 }
 
@@ -115,14 +150,14 @@ gboolean vmhi_kvm_update(vmhi_driver_host *host, const char *uuid, const vmh_spe
 {
     update u = {.host = host, .uuid = uuid, .spec = spec, .verdicts = verdicts};
     g_auto(GStrv) paths = vmhi_spec_list(spec);
-    const int lock = vmhi_kvm_lock(host, error);
+    const int lock = vmhi_kvm_may_change(host, error) ? vmhi_kvm_lock(host, error) : -1;
     gboolean  done = FALSE;
 
     (void)task;
     if (lock < 0)
         return FALSE;
-    if (vmhi_kvm_check_supported(host, spec, error) && choose_targets(&u, flags, error) &&
-        check_generation(&u, generation, error) && judge_all(&u, paths, error))
+    if (check_supported(&u, error) && check_present(paths, error) && read_specs(&u, error) &&
+        choose_targets(&u, flags, error) && check_generation(&u, generation, error) && judge_all(&u, paths, error))
         done = (flags & VMH_UPDATE_DRY_RUN) || make(&u, paths, error);
     if (!done)
         vmhi_error_prefix(error, "updating the VM");

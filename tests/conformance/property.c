@@ -148,14 +148,15 @@ static attempt plan(stage *s, const vmh_property *property)
     return a;
 }
 
-static void set_context(vmh_spec *spec, const char *context)
+/* What the host lacks is left out: then the property must do without. */
+static void set_context(stage *s, vmh_spec *spec, const char *context)
 {
     g_auto(GStrv) pairs = context ? g_strsplit(context, " ", -1) : NULL;
 
     for (char **pair = pairs; pair && *pair; pair++) {
         char *text = strchr(*pair, '=');
         *text++ = 0;
-        vmh_spec_set(spec, *pair, text, NULL);
+        stage_set(s, spec, *pair, text);
     }
 }
 
@@ -165,7 +166,7 @@ gboolean set_property(stage *s, vmh_spec *spec, const vmh_property *property)
 
     if (!a.values)
         return FALSE;
-    set_context(spec, a.context);
+    set_context(s, spec, a.context);
     return vmh_spec_set(spec, a.path, a.values[0], stage_error(s)) == 0;
 }
 
@@ -185,7 +186,7 @@ static vmh_vm *make(stage *s, const vmh_property *property, const attempt *a, co
     g_autoptr(vmh_vm) vm = NULL;
     int32_t code;
 
-    set_context(spec, a->context);
+    set_context(s, spec, a->context);
     if (vmh_spec_set(spec, a->path, text, stage_error(s)) < 0) {
         stage_fail(s, __FILE__, __LINE__, "%s cannot be set to \"%s\"", a->path, text);
         return NULL;

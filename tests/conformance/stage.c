@@ -165,9 +165,12 @@ gboolean stage_supports(stage *s, const char *name, char **reason)
 vmh_spec *stage_spec(stage *s, const char *what)
 {
     g_autofree char *name = test_name(what);
+    vmh_spec        *spec = test_spec(name, 64);
 
-    (void)s;
-    return test_spec(name, 64);
+    /* Without a firmware there is nothing to run. */
+    if (vmh_host_supports(s->host, "boot.firmware", NULL, NULL) == 0)
+        vmh_spec_set_str(spec, "boot.kernel", SMALL_GUEST, NULL);
+    return spec;
 }
 
 vmh_vm *stage_create(stage *s, const vmh_spec *spec, uint64_t flags)
@@ -244,7 +247,9 @@ static gboolean boot(stage *s)
     g_autofree char *name = test_name("guest");
 
     vmh_spec_set_str(spec, "name", name, NULL);
-    if (!test_spec_boot(spec, NULL)) {
+    if (vmh_host_supports(s->host, "boot.firmware", NULL, NULL) == 0) {
+        vmh_spec_set_str(spec, "boot.kernel", SMALL_GUEST, NULL);
+    } else if (!test_spec_boot(spec, NULL)) {
         stage_skip(s, "no guest: VMHOST_TEST_KERNEL and VMHOST_TEST_INITRD are not set");
         return FALSE;
     }
