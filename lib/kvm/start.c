@@ -5,6 +5,7 @@
 #include <glib/gstdio.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -166,6 +167,65 @@ static gboolean tell_image(starting *s, uint16_t type, const char *property, con
     return done;
 }
 
+/* --- the console --- */
+
+static int listen_at(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int                listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (g_strlcpy(address.sun_path, path, sizeof(address.sun_path)) >= sizeof(address.sun_path))
+        errno = ENAMETOOLONG;
+    else if (listener >= 0 && connect(listener, (struct sockaddr *)&address, sizeof(address)) == 0)
+        errno = EADDRINUSE;
+    else if (listener >= 0) {
+        if (errno == ECONNREFUSED)
+            g_unlink(path); /* a socket that nobody listens at any more */
+        if (bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(listener, 1) == 0)
+            return listener;
+    }
+    if (listener >= 0) {
+        const int native = errno;
+
+        close(listener);
+        errno = native;
+    }
+    return -1;
+}
+
+static int open_console(const char *to, uint64_t *kind)
+{
+    *kind = g_str_has_prefix(to, "unix:") ? WIRE_SERIAL_LISTENER : WIRE_SERIAL_FILE;
+    if (*kind == WIRE_SERIAL_LISTENER)
+        return listen_at(to + strlen("unix:"));
+    return open(to + strlen("file:"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+}
+
+static gboolean tell_console(starting *s, vmh_error **error)
+{
+    g_auto(GStrv) ids = vmhi_spec_ids(s->spec, "console");
+    g_autofree char *path = ids[0] ? vmhi_path("console", ids[0], "to") : NULL;
+    const char      *to = path ? vmhi_spec_str(s->spec, path) : NULL;
+    uint64_t         kind;
+    int              descriptor;
+    gboolean         done;
+
+    if (!to || g_str_equal(to, "pty"))
+        return TRUE;
+    descriptor = open_console(to, &kind);
+    if (descriptor < 0) {
+        vmhi_error_set_native(error, errno == EACCES ? VMH_ERR_PERMISSION : VMH_ERR_VALUE, VMHI_KVM, errno, path,
+                              "%s: cannot open %s: %s", path, to, g_strerror(errno));
+        return FALSE;
+    }
+    wire_begin(&s->message, WIRE_SERIAL, 1);
+    wire_put_u64(&s->message, WIRE_T_KIND, kind);
+    wire_put_descriptor(&s->message, descriptor);
+    done = tell(s, error);
+    close(descriptor);
+    return done;
+}
+
 static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
 {
     if (!vmhi_spec_str(s->spec, "boot.kernel")) {
@@ -175,7 +235,7 @@ static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
     }
     if (!tell_machine(s, error) ||
         !tell_image(s, WIRE_KERNEL, "boot.kernel", vmhi_spec_str(s->spec, "boot.cmdline"), error) ||
-        !tell_image(s, WIRE_INITRD, "boot.initrd", NULL, error))
+        !tell_image(s, WIRE_INITRD, "boot.initrd", NULL, error) || !tell_console(s, error))
         return FALSE;
     wire_begin(&s->message, WIRE_BOOT, 1);
     wire_put_u64(&s->message, WIRE_T_PAUSED, paused ? 1 : 0);

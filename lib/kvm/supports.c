@@ -24,7 +24,7 @@ static const struct {
     {"boot.cmdline", NULL},
     {"cpu.count", NULL},
     {"memory.size", NULL},
-    {"console.<id>.to", "pty"},
+    {"console.<id>.to", NULL},
 };
 
 static const struct {

@@ -11,7 +11,7 @@
 
 bool console_init(struct console *console, console_input input, void *data)
 {
-    *console = (struct console){.descriptor = -1, .input = input, .data = data};
+    *console = (struct console){.descriptor = -1, .log = -1, .listener = -1, .input = input, .data = data};
     pthread_mutex_init(&console->lock, NULL);
     console->store =
         mmap(NULL, CONSOLE_STORE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -53,6 +53,14 @@ static void store(struct console *console, const uint8_t *bytes, unsigned count)
 void console_write(struct console *console, const uint8_t *bytes, unsigned count)
 {
     pthread_mutex_lock(&console->lock);
+    if (console->log >= 0) {
+        /* What a full disk does not take is lost. */
+        const ssize_t written = write(console->log, bytes, count);
+
+        (void)written;
+        pthread_mutex_unlock(&console->lock);
+        return;
+    }
     store(console, bytes, count);
     /* Whether the other side is gone is the loop's to notice. */
     if (console->descriptor >= 0 && flush(console) && console->stored)
@@ -130,6 +138,29 @@ bool console_attach(struct console *console, int descriptor)
         watch(console, console->events | EPOLLOUT);
     pthread_mutex_unlock(&console->lock);
     return attached;
+}
+
+void console_set_log(struct console *console, int descriptor)
+{
+    pthread_mutex_lock(&console->lock);
+    console->log = descriptor;
+    pthread_mutex_unlock(&console->lock);
+}
+
+static void on_connection(void *data, uint32_t events)
+{
+    struct console *console = data;
+    const int       descriptor = accept4(console->listener, NULL, NULL, SOCK_CLOEXEC);
+
+    (void)events;
+    if (descriptor >= 0 && (console_is_open(console) || !console_attach(console, descriptor)))
+        close(descriptor);
+}
+
+bool console_set_listener(struct console *console, int descriptor)
+{
+    console->listener = descriptor;
+    return loop_add(descriptor, EPOLLIN, on_connection, console);
 }
 
 void console_detach(struct console *console)

@@ -14,6 +14,8 @@ typedef unsigned (*console_input)(void *data, const uint8_t *bytes, unsigned cou
 struct console {
     pthread_mutex_t lock;
     int             descriptor; /* of whoever has it open, or -1 */
+    int             log;        /* a file that gets it all, or -1 */
+    int             listener;   /* where one at a time may connect, or -1 */
     uint8_t        *store;      /* a ring, touched only as far as it fills */
     uint32_t        start, stored;
     uint32_t        events; /* what the loop watches for */
@@ -29,5 +31,8 @@ void console_ready(struct console *console);
 
 /* On the loop's thread: the descriptor is the console's from now on; it gets what is stored. */
 bool console_attach(struct console *console, int descriptor);
+/* Instead of whoever attaches: a file, or a socket that listens. Theirs from then on. */
+void console_set_log(struct console *console, int descriptor);
+bool console_set_listener(struct console *console, int descriptor);
 void console_detach(struct console *console);
 bool console_is_open(struct console *console);

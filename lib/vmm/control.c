@@ -134,6 +134,20 @@ static bool do_initrd(struct client *client, struct failure *failure)
     return true;
 }
 
+static bool do_serial(struct client *client, struct failure *failure)
+{
+    const int descriptor = wire_take_descriptor(&message);
+
+    (void)client;
+    if (descriptor < 0)
+        return fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor");
+    if (wire_u64(&message, WIRE_T_KIND, WIRE_SERIAL_FILE) == WIRE_SERIAL_FILE)
+        console_set_log(&serial->console, descriptor);
+    else if (!console_set_listener(&serial->console, descriptor))
+        return fail(failure, WIRE_HOST, NULL, "the console's socket cannot be watched: %s", strerror(errno));
+    return true;
+}
+
 static bool do_boot(struct client *client, struct failure *failure)
 {
     (void)client;
@@ -209,6 +223,8 @@ static bool do_console(struct client *client, struct failure *failure)
     int pair[2];
 
     (void)client;
+    if (serial->console.log >= 0 || serial->console.listener >= 0)
+        return fail(failure, WIRE_UNSUPPORTED, NULL, "this console goes elsewhere; give it the value pty");
     if (console_is_open(&serial->console) && !wire_u64(&message, WIRE_T_FORCE, 0))
         return fail(failure, WIRE_BUSY, NULL, "another program has the console open");
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
@@ -246,7 +262,8 @@ static const struct {
 } requests[] = {
     {WIRE_MACHINE, do_machine}, {WIRE_KERNEL, do_kernel},   {WIRE_INITRD, do_initrd}, {WIRE_BOOT, do_boot},
     {WIRE_PAUSE, do_pause},     {WIRE_RESUME, do_resume},   {WIRE_RESET, do_reset},   {WIRE_BUTTON, do_button},
-    {WIRE_STOP, do_stop},       {WIRE_CONSOLE, do_console}, {WIRE_WATCH, do_watch},   {WIRE_LOOK, do_look},
+    {WIRE_STOP, do_stop},       {WIRE_CONSOLE, do_console}, {WIRE_WATCH, do_watch},   {WIRE_SERIAL, do_serial},
+    {WIRE_LOOK, do_look},
 };
 
 static bool serve(struct client *client, uint16_t type, struct failure *failure)

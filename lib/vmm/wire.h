@@ -22,9 +22,9 @@ enum wire_type {
     WIRE_MACHINE = 1, /* MEMORY, CPUS */
     WIRE_KERNEL = 2,  /* descriptor: the image; KIND, CMDLINE, and for flat ones ADDRESS and MODE */
     WIRE_INITRD = 3,  /* descriptor: the file. Several are the modules of multiboot; CMDLINE */
-    WIRE_SERIAL = 4,  /* descriptor: where the console's bytes come from and go to */
-    WIRE_DEBUG = 5,   /* the debug console and the debug exit port are there */
-    WIRE_BOOT = 6,    /* PAUSED */
+    WIRE_SERIAL = 4, /* descriptor: a file that gets what the guest says, or a socket to accept one at a time; KIND */
+    WIRE_DEBUG = 5,  /* the debug console and the debug exit port are there */
+    WIRE_BOOT = 6,   /* PAUSED */
     WIRE_PAUSE = 7,
     WIRE_RESUME = 8,
     WIRE_RESET = 9,
@@ -66,6 +66,8 @@ enum wire_tag {
 
 /* WIRE_T_KIND: what the kernel's file is; the VMM looks at its content but where it is flat. */
 enum { WIRE_KERNEL_ANY = 0, WIRE_KERNEL_FLAT = 1 };
+/* WIRE_T_KIND of the serial console. */
+enum { WIRE_SERIAL_FILE = 0, WIRE_SERIAL_LISTENER = 1 };
 /* WIRE_T_MODE: how the first CPU enters a flat binary. */
 enum { WIRE_MODE_REAL = 0, WIRE_MODE_PROTECTED = 1, WIRE_MODE_LONG = 2, WIRE_MODE_USER = 3 };
 
