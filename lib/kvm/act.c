@@ -32,6 +32,8 @@ static gboolean start(vmhi_driver_host *host, const char *uuid, uint64_t flags, 
     else
         done = vmhi_kvm_start(host, uuid, spec, (flags & VMH_START_PAUSED) != 0, error);
     close(lock);
+    if (done)
+        vmhi_kvm_watch_settle(host->watch, uuid, vmhi_spec_str(spec, "name"));
     return done;
 }
 

@@ -44,6 +44,8 @@ gboolean vmhi_kvm_store_open(const char *directory, vmh_error **error);
 int vmhi_kvm_lock(const vmhi_driver_host *host, vmh_error **error);
 /* The path of a VM's file; NULL for its directory. */
 char *vmhi_kvm_path(const vmhi_driver_host *host, const char *uuid, const char *file);
+/* The name that an entry of names/ stands for, or NULL. */
+char *vmhi_kvm_name_of_entry(const char *entry);
 /* The UUID of a name, or NULL. */
 char *vmhi_kvm_find_name(const vmhi_driver_host *host, const char *name);
 /* The name by UUID of every VM, for g_hash_table_unref(). */
@@ -108,6 +110,8 @@ gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *
 vmhi_kvm_watch *vmhi_kvm_watch_new(vmhi_driver_host *host, vmh_error **error);
 void            vmhi_kvm_watch_quiet(vmhi_kvm_watch *watch);
 void            vmhi_kvm_watch_free(vmhi_kvm_watch *watch);
+/* Returns when a VM that has just been made or started is watched. */
+void vmhi_kvm_watch_settle(vmhi_kvm_watch *watch, const char *uuid, const char *name);
 /* Calls visit for each VM; the counters of one that runs are there for the call, those of others are NULL. */
 typedef void (*vmhi_kvm_visit_counters)(void *data, const char *uuid, const char *name,
                                         const struct wire_stats *stats, int process);

@@ -92,6 +92,8 @@ char *vmhi_kvm_create(vmhi_driver_host *host, const vmh_spec *spec, uint64_t fla
                                                    : make(host, complete, uuid, flags, error));
         close(lock);
     }
+    if (done && !(flags & VMH_CREATE_VALIDATE_ONLY))
+        vmhi_kvm_watch_settle(host->watch, uuid, vmhi_spec_str(complete, "name"));
     if (done && (flags & VMH_CREATE_VALIDATE_ONLY))
         uuid[0] = '\0';
     if (!done)

@@ -61,6 +61,11 @@ static char *name_path(const vmhi_driver_host *host, const char *name)
     return g_build_filename(host->directory, "names", prefixed, NULL);
 }
 
+char *vmhi_kvm_name_of_entry(const char *entry)
+{
+    return entry[0] == '=' ? g_uri_unescape_string(entry + 1, NULL) : NULL;
+}
+
 char *vmhi_kvm_find_name(const vmhi_driver_host *host, const char *name)
 {
     g_autofree char *path = name_path(host, name);
@@ -84,7 +89,7 @@ GHashTable *vmhi_kvm_names(const vmhi_driver_host *host, vmh_error **error)
     }
     names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     while ((entry = g_dir_read_name(directory))) {
-        g_autofree char *name = entry[0] == '=' ? g_uri_unescape_string(entry + 1, NULL) : NULL;
+        g_autofree char *name = vmhi_kvm_name_of_entry(entry);
         char            *uuid = name ? vmhi_kvm_find_name(host, name) : NULL;
 
         if (uuid)

@@ -214,6 +214,10 @@ static void appeared(vmhi_kvm_watch *watch, const char *uuid, const char *name)
     g_mutex_lock(&watch->lock);
     g_hash_table_insert(watch->machines, m->uuid, m);
     g_mutex_unlock(&watch->lock);
+    if (m->directory < 0) {
+        drop(m); /* it has gone again */
+        return;
+    }
     watch_process(m);
     if (m->connection < 0) {
         vmhi_kvm_condition left = vmhi_kvm_look_at(watch->host, uuid);
@@ -245,6 +249,35 @@ static void list_again(vmhi_kvm_watch *watch)
     g_hash_table_iter_init(&iter, names);
     while (g_hash_table_iter_next(&iter, &uuid, &value))
         appeared(watch, uuid, value);
+}
+
+static machine *find_name(vmhi_kvm_watch *watch, const char *name)
+{
+    GHashTableIter iter;
+    void          *value;
+
+    g_hash_table_iter_init(&iter, watch->machines);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        machine *m = value;
+
+        if (g_str_equal(m->name, name))
+            return m;
+    }
+    return NULL;
+}
+
+static void name_changed(vmhi_kvm_watch *watch, const struct inotify_event *event)
+{
+    g_autofree char *name = vmhi_kvm_name_of_entry(event->len ? event->name : "");
+    g_autofree char *uuid = name ? vmhi_kvm_find_name(watch->host, name) : NULL;
+    machine         *known = name ? find_name(watch, name) : NULL;
+
+    if (known && g_strcmp0(known->uuid, uuid) != 0) {
+        tell_gone(known);
+        drop(known);
+    }
+    if (uuid)
+        appeared(watch, uuid, name);
 }
 
 static machine *find_directory(vmhi_kvm_watch *watch, int directory)
@@ -279,24 +312,65 @@ static gboolean on_files(int descriptor, G_GNUC_UNUSED GIOCondition condition, v
     vmhi_kvm_watch                     *watch = data;
     _Alignas(struct inotify_event) char bytes[EVENTS_SIZE];
     const ssize_t                       got = read(descriptor, bytes, sizeof(bytes));
-    gboolean                            names = FALSE;
+    gboolean                            overflow = FALSE;
 
     for (ssize_t at = 0; at < got;) {
         const struct inotify_event *event = (const struct inotify_event *)(bytes + at);
 
-        if (event->mask & IN_Q_OVERFLOW) {
-            names = TRUE;
-            tell_missed(watch);
-        } else if (event->wd == watch->names) {
-            names = TRUE;
-        } else {
+        overflow = overflow || event->mask & IN_Q_OVERFLOW;
+        if (event->wd == watch->names)
+            name_changed(watch, event);
+        else
             file_changed(watch, event);
-        }
         at += (ssize_t)(sizeof(*event) + event->len);
     }
-    if (names)
+    if (overflow) {
         list_again(watch);
+        tell_missed(watch);
+    }
     return G_SOURCE_CONTINUE;
+}
+
+/* --- what this program does itself is known when its verb returns --- */
+
+typedef struct {
+    vmhi_kvm_watch *watch;
+    const char     *uuid;
+    const char     *name;
+    GMutex          lock;
+    GCond           changed;
+    gboolean        done;
+} settling;
+
+static gboolean settle(void *data)
+{
+    settling *s = data;
+    machine  *m;
+
+    appeared(s->watch, s->uuid, s->name);
+    m = g_hash_table_lookup(s->watch->machines, s->uuid);
+    if (m)
+        watch_process(m);
+    g_mutex_lock(&s->lock);
+    s->done = TRUE;
+    g_cond_signal(&s->changed);
+    g_mutex_unlock(&s->lock);
+    return G_SOURCE_REMOVE;
+}
+
+void vmhi_kvm_watch_settle(vmhi_kvm_watch *watch, const char *uuid, const char *name)
+{
+    settling s = {.watch = watch, .uuid = uuid, .name = name};
+
+    g_mutex_init(&s.lock);
+    g_cond_init(&s.changed);
+    g_main_context_invoke_full(watch->context, G_PRIORITY_HIGH, settle, &s, NULL);
+    g_mutex_lock(&s.lock);
+    while (!s.done)
+        g_cond_wait(&s.changed, &s.lock);
+    g_mutex_unlock(&s.lock);
+    g_mutex_clear(&s.lock);
+    g_cond_clear(&s.changed);
 }
 
 /* --- the thread --- */
