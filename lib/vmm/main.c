@@ -4,6 +4,7 @@
  * the wire; it is not for people.
  */
 #include "control.h"
+#include "device/pci.h"
 #include "device/power.h"
 #include "loop.h"
 #include <stdlib.h>
@@ -31,7 +32,7 @@ int main(int argc, char **argv)
     if (ioctl(KVM, KVM_GET_API_VERSION, 0UL) != KVM_API_VERSION)
         return die("descriptor 3 is not KVM");
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    if (!loop_init() || !vm_init(&vm, KVM) || !serial_init(&serial, &vm) || !power_init(&vm))
+    if (!loop_init() || !vm_init(&vm, KVM) || !serial_init(&serial, &vm) || !power_init(&vm) || !pci_init(&vm))
         return die("cannot begin");
     if (!control_run(&vm, &serial, LISTENER, FIRST_CLIENT, LAST_WORDS))
         return die("cannot serve");

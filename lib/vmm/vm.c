@@ -3,6 +3,7 @@
 #include "vm.h"
 #include "boot/boot.h"
 #include "cpu.h"
+#include "device/pci.h"
 #include "vcpu.h"
 #include <fcntl.h>
 #include <stdlib.h>
@@ -103,6 +104,7 @@ static bool make_machine(struct vm *vm, struct failure *failure)
         if (!make_cpu(&vm->cpus[i], failure))
             return false;
     }
+    pci_power_on();
     return true;
 }
 
@@ -197,6 +199,8 @@ void vm_tear_down(struct vm *vm)
         vcpu->run = NULL;
         vcpu->descriptor = -1;
     }
+    /* Devices still use KVM's machine, and the memory, which may be cleared next. */
+    pci_power_off();
     if (vm->descriptor >= 0)
         close(vm->descriptor);
     vm->descriptor = -1;

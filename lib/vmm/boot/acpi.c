@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The tables of a hardware-reduced machine: RSDP, XSDT, FADT, MADT and DSDT. */
+/* The tables of a hardware-reduced machine: RSDP, XSDT, FADT, MADT, MCFG and DSDT. */
 #include "acpi.h"
+#include "../device/pci.h"
 #include "../device/power.h"
 #include "../device/serial.h"
 #include "aml.h"
@@ -80,6 +81,13 @@ struct apic_nmi {
     uint8_t  type, length, processor;
     uint16_t flags;
     uint8_t  pin;
+} __attribute__((packed));
+
+struct ecam {
+    uint64_t reserved, address;
+    uint16_t segment;
+    uint8_t  first_bus, last_bus;
+    uint32_t also_reserved;
 } __attribute__((packed));
 
 struct tables {
@@ -173,6 +181,24 @@ static void add_button(struct aml *aml)
     aml_close(aml, device);
 }
 
+/* Its BARs have their places already, which lie in this window. */
+static void add_bridge(struct aml *aml)
+{
+    const size_t device = aml_open_device(aml, "PCI0");
+
+    aml_name_id(aml, "_HID", "PNP0A08");
+    aml_name_id(aml, "_CID", "PNP0A03");
+    aml_name_integer(aml, "_SEG", 0);
+    aml_name_integer(aml, "_BBN", 0);
+    aml_name_integer(aml, "_UID", 0);
+    const struct aml_resources resources = aml_open_resources(aml);
+    aml_bus_numbers(aml, 0, 0);
+    aml_ports(aml, PCI_PORT, PCI_PORTS);
+    aml_memory_window(aml, PCI_WINDOW, PCI_WINDOW_SIZE);
+    aml_close_resources(aml, resources);
+    aml_close(aml, device);
+}
+
 static uint64_t write_dsdt(struct tables *tables, bool *fits)
 {
     struct aml   aml = begin(tables, "DSDT", 2);
@@ -180,6 +206,7 @@ static uint64_t write_dsdt(struct tables *tables, bool *fits)
 
     add_serial(&aml);
     add_button(&aml);
+    add_bridge(&aml);
     aml_close(&aml, scope);
     const size_t off = aml_open_package(&aml, "_S5_", 2);
     aml_integer(&aml, POWER_SLEEP_OFF);
@@ -230,6 +257,15 @@ static void write_madt(struct tables *tables)
     tables->addresses[tables->count++] = finish(tables, aml.used);
 }
 
+static void write_mcfg(struct tables *tables)
+{
+    struct aml        aml = begin(tables, "MCFG", 1);
+    const struct ecam ecam = {.address = PCI_ECAM};
+
+    aml_bytes(&aml, &ecam, sizeof(ecam));
+    tables->addresses[tables->count++] = finish(tables, aml.used);
+}
+
 static void write_root(struct tables *tables)
 {
     struct aml          aml = begin(tables, "XSDT", 1);
@@ -254,6 +290,7 @@ bool acpi_write(struct vm *vm, struct failure *failure)
     const uint64_t dsdt = write_dsdt(&tables, &fits);
     write_fadt(&tables, dsdt);
     write_madt(&tables);
+    write_mcfg(&tables);
     write_root(&tables);
     /* A guest without that much memory has no use for them. */
     if (vm->memory.size >= BOOT_MEGABYTE)

@@ -22,7 +22,13 @@ enum {
 
     RESOURCE_PORTS = 0x47,
     RESOURCE_PORTS_16_BITS = 1,
+    RESOURCE_DWORD_SPACE = 0x87,
+    RESOURCE_WORD_SPACE = 0x88,
     RESOURCE_INTERRUPT = 0x89,
+    SPACE_MEMORY = 0,
+    SPACE_BUS = 2,
+    SPACE_FIXED_PRODUCER = 0x0c, /* its start and its end are as they are */
+    SPACE_WRITABLE = 1,
     RESOURCE_END = 0x79,
     INTERRUPT_CONSUMER_EDGE = 0x03
 };
@@ -204,4 +210,30 @@ void aml_ports(struct aml *aml, uint16_t start, uint8_t count)
     number(aml, start, 2);
     aml_byte(aml, 1);
     aml_byte(aml, count);
+}
+
+/* Granularity, first, last, translation, length: each of this many bytes. */
+static void space(struct aml *aml, uint8_t type, uint8_t flags, uint64_t first, uint64_t last, size_t size)
+{
+    number(aml, 3 + 5 * size, 2);
+    aml_byte(aml, type);
+    aml_byte(aml, SPACE_FIXED_PRODUCER);
+    aml_byte(aml, flags);
+    number(aml, 0, size);
+    number(aml, first, size);
+    number(aml, last, size);
+    number(aml, 0, size);
+    number(aml, last - first + 1, size);
+}
+
+void aml_bus_numbers(struct aml *aml, uint16_t first, uint16_t last)
+{
+    aml_byte(aml, RESOURCE_WORD_SPACE);
+    space(aml, SPACE_BUS, 0, first, last, 2);
+}
+
+void aml_memory_window(struct aml *aml, uint32_t start, uint32_t length)
+{
+    aml_byte(aml, RESOURCE_DWORD_SPACE);
+    space(aml, SPACE_MEMORY, SPACE_WRITABLE, start, (uint64_t)start + length - 1, 4);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Finds out what a kernel is, and has it loaded. */
 #include "boot.h"
+#include "../device/pci.h"
 #include "acpi.h"
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -58,6 +59,8 @@ unsigned boot_memory_map(const struct vm *vm, struct boot_range ranges[BOOT_RANG
     ranges[count++] = (struct boot_range){0, BOOT_EBDA, 1};
     ranges[count++] = (struct boot_range){BOOT_EBDA, BOOT_MEGABYTE - BOOT_EBDA, 2};
     ranges[count++] = (struct boot_range){BOOT_MEGABYTE, low - BOOT_MEGABYTE, 1};
+    /* Linux believes the table that tells of it only when it is reserved. */
+    ranges[count++] = (struct boot_range){PCI_ECAM, PCI_ECAM_SIZE, 2};
     if (high)
         ranges[count++] = (struct boot_range){MEMORY_HIGH, high, 1};
     return count;

@@ -48,5 +48,5 @@ struct boot_range {
     uint64_t length;
     uint32_t type; /* 1: usable, 2: reserved */
 };
-enum { BOOT_RANGES = 4 };
+enum { BOOT_RANGES = 5 };
 unsigned boot_memory_map(const struct vm *vm, struct boot_range ranges[BOOT_RANGES]);

@@ -2,14 +2,7 @@
 /* ACPI's hardware-reduced registers, and the old ways by which guests restart a PC. */
 #include "power.h"
 
-enum {
-    SLEEP_ENABLE = 1 << 5,
-    SLEEP_TYPE_SHIFT = 2,
-    KEYBOARD_PORT = 0x64,
-    KEYBOARD_RESET = 0xfe,
-    RESET_PORT = 0xcf9,
-    RESET_NOW = 1 << 2
-};
+enum { SLEEP_ENABLE = 1 << 5, SLEEP_TYPE_SHIFT = 2, KEYBOARD_PORT = 0x64, KEYBOARD_RESET = 0xfe, RESET_NOW = 1 << 2 };
 
 static struct vm      *vm;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -47,11 +40,8 @@ static void access_keyboard(void *device, uint64_t offset, unsigned size, bool w
         *value = 0; /* ready for a command, and nothing to say */
 }
 
-static void access_reset(void *device, uint64_t offset, unsigned size, bool write, uint64_t *value)
+void power_access_reset(bool write, uint64_t *value)
 {
-    (void)device;
-    (void)offset;
-    (void)size;
     if (write && *value & RESET_NOW)
         vm_wants(vm, VM_RESET, "the guest restarted");
     if (!write)
@@ -63,11 +53,10 @@ bool power_init(struct vm *machine)
     const struct bus_range ranges[] = {
         {POWER_PORT, 8, access_power, NULL, &lock},
         {KEYBOARD_PORT, 1, access_keyboard, NULL, NULL},
-        {RESET_PORT, 1, access_reset, NULL, NULL},
     };
 
     vm = machine;
-    return bus_add(&vm->ports, &ranges[0]) && bus_add(&vm->ports, &ranges[1]) && bus_add(&vm->ports, &ranges[2]);
+    return bus_add(&vm->ports, &ranges[0]) && bus_add(&vm->ports, &ranges[1]);
 }
 
 void power_reset(void)

@@ -10,5 +10,7 @@ enum { POWER_RESET_VALUE = 1, POWER_SLEEP_OFF = 5, POWER_EVENT_BUTTON = 1 };
 
 bool power_init(struct vm *vm);
 void power_reset(void);
+/* The port 0xcf9, which lies amid those of PCI's configuration. */
+void power_access_reset(bool write, uint64_t *value);
 /* The guest learns of it if it has the driver. */
 void power_button(void);
