@@ -3,6 +3,8 @@
 #include "control.h"
 #include "device/power.h"
 #include "loop.h"
+#include "virtio/blk.h"
+#include "virtio/rng.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -148,6 +150,31 @@ static bool do_serial(struct client *client, struct failure *failure)
     return true;
 }
 
+/* A guest that runs would have to be told of a new device; so far none is. */
+static bool do_disk(struct client *client, struct failure *failure)
+{
+    const char              *name = wire_text(&message, WIRE_T_NAME);
+    const char              *serial_number = wire_text(&message, WIRE_T_SERIAL_NUMBER);
+    const struct blk_options options = {
+        .name = name ? name : "",
+        .serial = serial_number ? serial_number : "",
+        .descriptor = wire_take_descriptor(&message),
+        .is_readonly = wire_u64(&message, WIRE_T_READONLY, 0) != 0,
+        .can_discard = wire_u64(&message, WIRE_T_DISCARD, 0) != 0,
+        .queues = wire_u64(&message, WIRE_T_QUEUES, 1),
+    };
+
+    (void)client;
+    if (options.descriptor < 0)
+        return fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor");
+    if (vm->stats->state != WIRE_NEW)
+        fail(failure, WIRE_UNSUPPORTED, NULL, "this VMM adds disks only before the guest starts");
+    else if (blk_plug(vm, &options, failure))
+        return true;
+    close(options.descriptor);
+    return false;
+}
+
 static bool do_boot(struct client *client, struct failure *failure)
 {
     (void)client;
@@ -263,7 +290,7 @@ static const struct {
     {WIRE_MACHINE, do_machine}, {WIRE_KERNEL, do_kernel},   {WIRE_INITRD, do_initrd}, {WIRE_BOOT, do_boot},
     {WIRE_PAUSE, do_pause},     {WIRE_RESUME, do_resume},   {WIRE_RESET, do_reset},   {WIRE_BUTTON, do_button},
     {WIRE_STOP, do_stop},       {WIRE_CONSOLE, do_console}, {WIRE_WATCH, do_watch},   {WIRE_SERIAL, do_serial},
-    {WIRE_LOOK, do_look},
+    {WIRE_LOOK, do_look},       {WIRE_DISK, do_disk},
 };
 
 static bool serve(struct client *client, uint16_t type, struct failure *failure)

@@ -32,7 +32,7 @@ enum wire_type {
     WIRE_STOP = 11,    /* the VMM ends */
     WIRE_CONSOLE = 12, /* FORCE; the reply brings a descriptor of the console */
     WIRE_WATCH = 13,   /* events follow on this connection; the reply: STATE, and the descriptor of the counters */
-    WIRE_DISK = 14,    /* descriptor: the file; NAME, READONLY, SERIAL_NUMBER, DISCARD */
+    WIRE_DISK = 14,    /* descriptor: the file; NAME, READONLY, SERIAL_NUMBER, DISCARD, QUEUES */
     WIRE_NIC = 15,     /* descriptor: tap or stream; NAME, MAC */
     WIRE_LOOK = 16,    /* the reply: STATE, REASON */
 
@@ -61,7 +61,8 @@ enum wire_tag {
     WIRE_T_PROPERTY = 16,
     WIRE_T_STATE = 17,
     WIRE_T_REASON = 18,
-    WIRE_T_SANDBOX = 19
+    WIRE_T_SANDBOX = 19,
+    WIRE_T_QUEUES = 20
 };
 
 /* WIRE_T_KIND: what the kernel's file is; the VMM looks at its content but where it is flat. */
