@@ -91,7 +91,15 @@ int32_t vmhi_kvm_state(uint64_t wire_state);
  * Starts the program with these descriptors from 3 on. It is nobody's child of this program, which is thus not told
  * of its end. FALSE with error.
  */
-gboolean vmhi_kvm_spawn(const char *program, const int *descriptors, int count, vmh_error **error);
+gboolean vmhi_kvm_spawn(const char *program, char *const *arguments, const int *descriptors, int count,
+                        vmh_error **error);
+
+/* --- devices.c --- */
+gboolean vmhi_kvm_add_devices(const vmhi_driver_host *host, int connection, const vmh_spec *spec, vmh_error **error);
+/* What a new VM's devices have without being asked for. */
+void vmhi_kvm_complete_devices(vmh_spec *spec);
+/* Our code for an errno about a file that the user named. */
+int32_t vmhi_kvm_file_error(int native);
 
 /* --- start.c --- */
 /* Under the lock: the VM runs, or nothing has changed. */

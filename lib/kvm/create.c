@@ -84,6 +84,7 @@ char *vmhi_kvm_create(vmhi_driver_host *host, const vmh_spec *spec, uint64_t fla
         uuid = g_uuid_string_random();
     vmhi_spec_strip_readonly(complete);
     vmhi_spec_put(complete, "uuid", uuid);
+    vmhi_kvm_complete_devices(complete);
     lock = vmhi_kvm_may_change(host, error) ? vmhi_kvm_lock(host, error) : -1;
     if (lock >= 0) {
         done = check_required(spec, error) && vmhi_kvm_check_supported(host, complete, error) &&

@@ -2,6 +2,7 @@
 /* Metrics: read from pages that the VMs' processes share, without asking anybody. */
 #include "kvm/common.h"
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static void set(vmh_frame *frame, size_t row, vmhi_metric metric, uint64_t value)
@@ -31,6 +32,62 @@ static void put_resident(vmh_frame *frame, size_t row, int process)
         set(frame, row, VMHI_METRIC_MEMORY_RSS, resident * (uint64_t)sysconf(_SC_PAGESIZE));
 }
 
+/* What the values of a device's line are, of the whole VM and of the device. */
+typedef struct {
+    unsigned index;
+    int      whole; /* vmhi_metric, or NONE */
+    int      device;
+} column;
+
+enum { NONE = -1 };
+
+static const column disk_columns[] = {
+    {WIRE_DISK_READ_BYTES, VMHI_METRIC_BLOCK_READ_BYTES, VMHI_METRIC_DISK_READ_BYTES},
+    {WIRE_DISK_READS, VMHI_METRIC_BLOCK_READ_OPS, VMHI_METRIC_DISK_READ_OPS},
+    {WIRE_DISK_WRITTEN_BYTES, VMHI_METRIC_BLOCK_WRITE_BYTES, VMHI_METRIC_DISK_WRITE_BYTES},
+    {WIRE_DISK_WRITES, VMHI_METRIC_BLOCK_WRITE_OPS, VMHI_METRIC_DISK_WRITE_OPS},
+    {WIRE_DISK_FLUSHES, NONE, VMHI_METRIC_DISK_FLUSH_OPS},
+    {WIRE_DISK_CAPACITY, NONE, VMHI_METRIC_DISK_CAPACITY},
+};
+
+static const column nic_columns[] = {
+    {WIRE_NIC_RX_BYTES, VMHI_METRIC_NET_RX_BYTES, VMHI_METRIC_NIC_RX_BYTES},
+    {WIRE_NIC_RX_PACKETS, VMHI_METRIC_NET_RX_PACKETS, VMHI_METRIC_NIC_RX_PACKETS},
+    {WIRE_NIC_RX_DROPS, VMHI_METRIC_NET_RX_DROPS, VMHI_METRIC_NIC_RX_DROPS},
+    {WIRE_NIC_TX_BYTES, VMHI_METRIC_NET_TX_BYTES, VMHI_METRIC_NIC_TX_BYTES},
+    {WIRE_NIC_TX_PACKETS, VMHI_METRIC_NET_TX_PACKETS, VMHI_METRIC_NIC_TX_PACKETS},
+    {WIRE_NIC_TX_DROPS, VMHI_METRIC_NET_TX_DROPS, VMHI_METRIC_NIC_TX_DROPS},
+};
+
+static void put_line(vmh_frame *frame, size_t row, const struct wire_line *line, const column *columns, gsize count)
+{
+    char name[sizeof(line->name)];
+
+    memcpy(name, line->name, sizeof(name));
+    name[sizeof(name) - 1] = '\0';
+    for (gsize i = 0; i < count; i++) {
+        const uint64_t value = __atomic_load_n(&line->values[columns[i].index], __ATOMIC_RELAXED);
+
+        if (columns[i].whole != NONE)
+            vmhi_frame_add(frame, row, columns[i].whole, value);
+        vmhi_frame_set_device(frame, row, columns[i].device, name, value);
+    }
+}
+
+static void put_devices(vmh_frame *frame, size_t row, const struct wire_stats *stats)
+{
+    const uint32_t count = MIN(stats->line_count, WIRE_STATS_LINES);
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct wire_line *line = &stats->lines[i];
+
+        if (line->kind == WIRE_LINE_DISK)
+            put_line(frame, row, line, disk_columns, G_N_ELEMENTS(disk_columns));
+        else if (line->kind == WIRE_LINE_NIC)
+            put_line(frame, row, line, nic_columns, G_N_ELEMENTS(nic_columns));
+    }
+}
+
 static void add_row(void *data, const char *uuid, const char *name, const struct wire_stats *stats, int process)
 {
     vmh_frame   *frame = data;
@@ -42,6 +99,7 @@ static void add_row(void *data, const char *uuid, const char *name, const struct
         set(frame, row, VMHI_METRIC_MEMORY_MAX, stats->memory);
         put_cpu_time(frame, row, process);
         put_resident(frame, row, process);
+        put_devices(frame, row, stats);
     }
     vmhi_frame_complete(frame, row);
 }

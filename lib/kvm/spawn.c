@@ -81,10 +81,9 @@ static int run(order *o, char *stacks)
     return o->failed;
 }
 
-gboolean vmhi_kvm_spawn(const char *program, const int *descriptors, int count, vmh_error **error)
+gboolean vmhi_kvm_spawn(const char *program, char *const *arguments, const int *descriptors, int count,
+                        vmh_error **error)
 {
-    char  name[] = "vmhost-vmm", wire[] = "--wire=1";
-    char *arguments[] = {name, wire, NULL};
     char *stacks = mmap(NULL, 2 * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     order o = {program, arguments, descriptors, count, stacks + STACK, 0};
 

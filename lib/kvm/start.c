@@ -28,8 +28,8 @@ static int open_file(const char *property, const char *path, vmh_error **error)
     const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     if (descriptor < 0)
-        vmhi_error_set_native(error, errno == EACCES ? VMH_ERR_PERMISSION : VMH_ERR_VALUE, VMHI_KVM, errno, property,
-                              "%s: cannot open %s: %s", property, path, g_strerror(errno));
+        vmhi_error_set_native(error, vmhi_kvm_file_error(errno), VMHI_KVM, errno, property, "%s: cannot open %s: %s",
+                              property, path, g_strerror(errno));
     return descriptor;
 }
 
@@ -214,8 +214,8 @@ static gboolean tell_console(starting *s, vmh_error **error)
         return TRUE;
     descriptor = open_console(to, &kind);
     if (descriptor < 0) {
-        vmhi_error_set_native(error, errno == EACCES ? VMH_ERR_PERMISSION : VMH_ERR_VALUE, VMHI_KVM, errno, path,
-                              "%s: cannot open %s: %s", path, to, g_strerror(errno));
+        vmhi_error_set_native(error, vmhi_kvm_file_error(errno), VMHI_KVM, errno, path, "%s: cannot open %s: %s",
+                              path, to, g_strerror(errno));
         return FALSE;
     }
     wire_begin(&s->message, WIRE_SERIAL, 1);
@@ -235,7 +235,8 @@ static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
     }
     if (!tell_machine(s, error) ||
         !tell_image(s, WIRE_KERNEL, "boot.kernel", vmhi_spec_str(s->spec, "boot.cmdline"), error) ||
-        !tell_image(s, WIRE_INITRD, "boot.initrd", NULL, error) || !tell_console(s, error))
+        !tell_image(s, WIRE_INITRD, "boot.initrd", NULL, error) || !tell_console(s, error) ||
+        !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
         return FALSE;
     wire_begin(&s->message, WIRE_BOOT, 1);
     wire_put_u64(&s->message, WIRE_T_PAUSED, paused ? 1 : 0);
@@ -248,10 +249,12 @@ gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vm
                         vmh_error **error)
 {
     g_autofree starting *s = g_new0(starting, 1);
+    char                 name[] = "vmhost-vmm", wire[] = "--wire=1";
+    char *const          arguments[] = {name, wire, NULL};
     gboolean             done;
 
     *s = (starting){.host = host, .uuid = uuid, .spec = spec, .ours = -1, .table = {-1, -1, -1, -1}};
-    done = make_table(s, error) && vmhi_kvm_spawn(host->vmm, s->table, TABLE, error);
+    done = make_table(s, error) && vmhi_kvm_spawn(host->vmm, arguments, s->table, TABLE, error);
     close_table(s);
     done = done && tell_all(s, paused, error) && vmhi_kvm_write(host, uuid, VMHI_KVM_RUNNING, spec, error);
     if (!done) {

@@ -25,6 +25,18 @@ static const struct {
     {"cpu.count", NULL},
     {"memory.size", NULL},
     {"console.<id>.to", NULL},
+    {"disk.<id>.path", NULL},
+    {"disk.<id>.format", "raw"},
+    {"disk.<id>.media", "disk"},
+    {"disk.<id>.readonly", NULL},
+    {"disk.<id>.bus", "virtio"},
+    {"disk.<id>.serial", NULL},
+    {"disk.<id>.discard", NULL},
+    {"nic.<id>.tap", NULL},
+    {"nic.<id>.bridge", NULL},
+    {"nic.<id>.user", NULL},
+    {"nic.<id>.mac", NULL},
+    {"nic.<id>.model", "virtio"},
 };
 
 static const struct {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Updates: for the next start by the kept spec; of what runs, what is text for people. */
 #include "kvm/common.h"
+#include <string.h>
 
 typedef struct {
     vmhi_driver_host *host;
@@ -24,18 +25,75 @@ static gboolean is_fixed(const char *path)
     return g_str_equal(path, "name") || g_str_equal(path, "uuid");
 }
 
+/* --- devices as a whole --- */
+
+/* "disk.root." of "disk.root.present" when an update says so; NULL: it is another property. */
+static char *device_of(const char *path)
+{
+    return g_str_has_suffix(path, ".present") ? g_strndup(path, strlen(path) - strlen("present")) : NULL;
+}
+
+static gboolean has_device(const vmh_spec *spec, const char *prefix)
+{
+    g_auto(GStrv) paths = spec ? vmhi_spec_list(spec) : NULL;
+    gboolean found = FALSE;
+
+    for (guint i = 0; paths && paths[i]; i++)
+        found = found || g_str_has_prefix(paths[i], prefix);
+    return found;
+}
+
+static void remove_device(vmh_spec *spec, const char *prefix)
+{
+    g_auto(GStrv) paths = vmhi_spec_list(spec);
+
+    for (guint i = 0; paths[i]; i++) {
+        if (g_str_has_prefix(paths[i], prefix))
+            vmhi_spec_unset(spec, paths[i], NULL);
+    }
+}
+
+/* A device that is to go must be there. */
+static gboolean check_present(const update *u, GStrv paths, vmh_error **error)
+{
+    for (guint i = 0; paths[i]; i++) {
+        g_autofree char *prefix = device_of(paths[i]);
+        gboolean         present = TRUE;
+
+        if (!prefix || !vmhi_spec_bool(u->spec, paths[i], &present) || present || has_device(u->kept, prefix) ||
+            has_device(u->running, prefix))
+            continue;
+        vmhi_error_set_property(error, VMH_ERR_NOT_FOUND, paths[i], "%s: there is no such device", paths[i]);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* --- single properties --- */
+
 static gboolean differs(const vmh_spec *now, const vmh_spec *wanted, const char *path)
 {
     static const char *const constant[] = {"accelerator", "arch", NULL};
+    g_autofree char         *prefix = device_of(path);
+    gboolean                 present = TRUE;
 
-    return now && !g_strv_contains(constant, path) && !vmhi_spec_same(now, wanted, path);
+    if (!now || g_strv_contains(constant, path))
+        return FALSE;
+    if (!prefix)
+        return !vmhi_spec_same(now, wanted, path);
+    vmhi_spec_bool(wanted, path, &present);
+    return !present && has_device(now, prefix);
 }
 
 static void copy(vmh_spec *to, const vmh_spec *from, const char *path)
 {
     const vmhi_value *value = vmhi_spec_get(from, path, NULL);
+    g_autofree char  *prefix = device_of(path);
 
-    vmhi_spec_set_value(to, path, value, NULL);
+    if (prefix)
+        remove_device(to, prefix);
+    else
+        vmhi_spec_set_value(to, path, value, NULL);
 }
 
 static int32_t judge(const update *u, const char *path, const char **reason)
@@ -65,18 +123,6 @@ static gboolean check_supported(const update *u, vmh_error **error)
     vmhi_verdict(u->verdicts, refused->property, VMH_VERDICT_REFUSED, refused->message);
     vmhi_error_move(error, g_steal_pointer(&refused));
     return FALSE;
-}
-
-/* No device can be plugged yet, so there is none to remove. */
-static gboolean check_present(GStrv paths, vmh_error **error)
-{
-    for (guint i = 0; paths[i]; i++) {
-        if (!g_str_has_suffix(paths[i], ".present"))
-            continue;
-        vmhi_error_set_property(error, VMH_ERR_NOT_FOUND, paths[i], "%s: there is no such device", paths[i]);
-        return FALSE;
-    }
-    return TRUE;
 }
 
 /* All verdicts first: when one refuses, nothing is changed. */
@@ -156,7 +202,7 @@ gboolean vmhi_kvm_update(vmhi_driver_host *host, const char *uuid, const vmh_spe
     (void)task;
     if (lock < 0)
         return FALSE;
-    if (check_supported(&u, error) && check_present(paths, error) && read_specs(&u, error) &&
+    if (check_supported(&u, error) && read_specs(&u, error) && check_present(&u, paths, error) &&
         choose_targets(&u, flags, error) && check_generation(&u, generation, error) && judge_all(&u, paths, error))
         done = (flags & VMH_UPDATE_DRY_RUN) || make(&u, paths, error);
     if (!done)

@@ -4,6 +4,7 @@
 #include "device/power.h"
 #include "loop.h"
 #include "virtio/blk.h"
+#include "virtio/net.h"
 #include "virtio/rng.h"
 #include <fcntl.h>
 #include <stdlib.h>
@@ -175,6 +176,30 @@ static bool do_disk(struct client *client, struct failure *failure)
     return false;
 }
 
+static bool do_nic(struct client *client, struct failure *failure)
+{
+    const char        *name = wire_text(&message, WIRE_T_NAME);
+    uint32_t           length = 0;
+    const void        *mac = wire_find(&message, WIRE_T_MAC, &length);
+    struct net_options options = {.name = name ? name : "",
+                                  .kind = (int)wire_u64(&message, WIRE_T_KIND, WIRE_NIC_TAP),
+                                  .descriptor = wire_take_descriptor(&message)};
+
+    (void)client;
+    if (options.descriptor < 0 || !mac || length != sizeof(options.mac)) {
+        fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor or its hardware address");
+    } else if (vm->stats->state != WIRE_NEW) {
+        fail(failure, WIRE_UNSUPPORTED, NULL, "this VMM adds NICs only before the guest starts");
+    } else {
+        memcpy(options.mac, mac, sizeof(options.mac));
+        if (net_plug(vm, &options, failure))
+            return true;
+    }
+    if (options.descriptor >= 0)
+        close(options.descriptor);
+    return false;
+}
+
 static bool do_boot(struct client *client, struct failure *failure)
 {
     (void)client;
@@ -290,7 +315,7 @@ static const struct {
     {WIRE_MACHINE, do_machine}, {WIRE_KERNEL, do_kernel},   {WIRE_INITRD, do_initrd}, {WIRE_BOOT, do_boot},
     {WIRE_PAUSE, do_pause},     {WIRE_RESUME, do_resume},   {WIRE_RESET, do_reset},   {WIRE_BUTTON, do_button},
     {WIRE_STOP, do_stop},       {WIRE_CONSOLE, do_console}, {WIRE_WATCH, do_watch},   {WIRE_SERIAL, do_serial},
-    {WIRE_LOOK, do_look},       {WIRE_DISK, do_disk},
+    {WIRE_LOOK, do_look},       {WIRE_DISK, do_disk},       {WIRE_NIC, do_nic},
 };
 
 static bool serve(struct client *client, uint16_t type, struct failure *failure)

@@ -33,7 +33,7 @@ enum wire_type {
     WIRE_CONSOLE = 12, /* FORCE; the reply brings a descriptor of the console */
     WIRE_WATCH = 13,   /* events follow on this connection; the reply: STATE, and the descriptor of the counters */
     WIRE_DISK = 14,    /* descriptor: the file; NAME, READONLY, SERIAL_NUMBER, DISCARD, QUEUES */
-    WIRE_NIC = 15,     /* descriptor: tap or stream; NAME, MAC */
+    WIRE_NIC = 15,     /* descriptor: a tap device or a stream; NAME, MAC, KIND */
     WIRE_LOOK = 16,    /* the reply: STATE, REASON */
 
     /* What a VMM sends: one reply to each request, with its id, and events, whose id is 0. */
@@ -67,6 +67,8 @@ enum wire_tag {
 
 /* WIRE_T_KIND: what the kernel's file is; the VMM looks at its content but where it is flat. */
 enum { WIRE_KERNEL_ANY = 0, WIRE_KERNEL_FLAT = 1 };
+/* WIRE_T_KIND of a NIC: a stream has each packet after its length in four bytes, the highest first. */
+enum { WIRE_NIC_TAP = 0, WIRE_NIC_STREAM = 1 };
 /* WIRE_T_KIND of the serial console. */
 enum { WIRE_SERIAL_FILE = 0, WIRE_SERIAL_LISTENER = 1 };
 /* WIRE_T_MODE: how the first CPU enters a flat binary. */

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A VM's disks and NICs: opened here, where there are rights and names, and handed to the VMM as descriptors. */
+#include "kvm/common.h"
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+typedef struct {
+    const vmhi_driver_host *host;
+    int                     connection;
+    const vmh_spec         *spec;
+    struct wire_message     message;
+} handing;
+
+static const char *leaf(const handing *h, const char *class_name, const char *id, const char *name)
+{
+    g_autofree char *path = vmhi_path(class_name, id, name);
+
+    return vmhi_spec_str(h->spec, path);
+}
+
+static gboolean flag(const handing *h, const char *class_name, const char *id, const char *name)
+{
+    g_autofree char *path = vmhi_path(class_name, id, name);
+    gboolean         value = FALSE;
+
+    vmhi_spec_bool(h->spec, path, &value);
+    return value;
+}
+
+int32_t vmhi_kvm_file_error(int native)
+{
+    switch (native) {
+    case EACCES:
+    case EPERM:
+        return VMH_ERR_PERMISSION;
+    case ENOENT:
+    case ENOTDIR:
+    case ENODEV:
+    case ENXIO:
+        return VMH_ERR_NOT_FOUND;
+    default:
+        return VMH_ERR_VALUE;
+    }
+}
+
+static void refuse(vmh_error **error, const char *class_name, const char *id, const char *name, const char *what)
+{
+    g_autofree char *path = vmhi_path(class_name, id, name);
+    const int        native = errno;
+
+    vmhi_error_set_native(error, vmhi_kvm_file_error(native), VMHI_KVM, native, path, "%s: cannot open %s: %s", path,
+                          what, g_strerror(native));
+}
+
+/* Sends the message, which has its descriptor, and closes ours. */
+static gboolean hand_over(handing *h, int descriptor, vmh_error **error)
+{
+    gboolean done;
+
+    wire_put_descriptor(&h->message, descriptor);
+    done = vmhi_kvm_request(h->connection, &h->message, error);
+    close(descriptor);
+    return done;
+}
+
+/* --- disks --- */
+
+static gboolean add_disk(handing *h, const char *id, vmh_error **error)
+{
+    const gboolean is_readonly = flag(h, "disk", id, "readonly");
+    const char    *path = leaf(h, "disk", id, "path");
+    const char    *serial = leaf(h, "disk", id, "serial");
+    int            descriptor;
+
+    if (!path) {
+        g_autofree char *property = vmhi_path("disk", id, "path");
+
+        vmhi_error_set_property(error, VMH_ERR_VALUE, property, "%s: a disk needs a file or a block device",
+                                property);
+        return FALSE;
+    }
+    descriptor = open(path, (is_readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (descriptor < 0) {
+        refuse(error, "disk", id, "path", path);
+        return FALSE;
+    }
+    wire_begin(&h->message, WIRE_DISK, 1);
+    wire_put_text(&h->message, WIRE_T_NAME, id);
+    wire_put_u64(&h->message, WIRE_T_READONLY, is_readonly ? 1 : 0);
+    wire_put_u64(&h->message, WIRE_T_DISCARD, flag(h, "disk", id, "discard") ? 1 : 0);
+    if (serial)
+        wire_put_text(&h->message, WIRE_T_SERIAL_NUMBER, serial);
+    return hand_over(h, descriptor, error);
+}
+
+/* --- NICs --- */
+
+static int open_tap(const char *name, gboolean must_exist)
+{
+    struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+    int          descriptor;
+
+    if (must_exist && if_nametoindex(name) == 0) {
+        errno = ENODEV;
+        return -1;
+    }
+    descriptor = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    g_strlcpy(request.ifr_name, name, sizeof(request.ifr_name));
+    if (descriptor >= 0 && ioctl(descriptor, TUNSETIFF, &request) < 0) {
+        const int native = errno;
+
+        close(descriptor);
+        errno = native;
+        descriptor = -1;
+    }
+    return descriptor;
+}
+
+static gboolean join(const char *tap, const char *bridge)
+{
+    const int    control = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct ifreq link = {0};
+    struct ifreq member = {.ifr_ifindex = (int)if_nametoindex(tap)};
+    gboolean     joined = FALSE;
+
+    g_strlcpy(link.ifr_name, tap, sizeof(link.ifr_name));
+    g_strlcpy(member.ifr_name, bridge, sizeof(member.ifr_name));
+    if (control >= 0 && ioctl(control, SIOCBRADDIF, &member) == 0 && ioctl(control, SIOCGIFFLAGS, &link) == 0) {
+        link.ifr_flags |= IFF_UP;
+        joined = ioctl(control, SIOCSIFFLAGS, &link) == 0;
+    }
+    if (control >= 0) {
+        const int native = errno;
+
+        close(control);
+        errno = native;
+    }
+    return joined;
+}
+
+/* A tap of its own, which is gone when the VMM is. */
+static int open_on_bridge(const char *bridge)
+{
+    int          descriptor;
+    struct ifreq made = {0};
+
+    if (if_nametoindex(bridge) == 0) {
+        errno = ENODEV;
+        return -1;
+    }
+    descriptor = open_tap("vmhost%d", FALSE);
+    if (descriptor >= 0 && (ioctl(descriptor, TUNGETIFF, &made) < 0 || !join(made.ifr_name, bridge))) {
+        const int native = errno;
+
+        close(descriptor);
+        errno = native;
+        descriptor = -1;
+    }
+    return descriptor;
+}
+
+/* passt carries the packets to the host's sockets; it ends with the VMM's end of the socket. */
+static int open_user(vmh_error **error, const char *property)
+{
+    g_autofree char *program = g_find_program_in_path("passt");
+    char            *arguments[] = {
+                   (char *)"passt", (char *)"--foreground", (char *)"--quiet", (char *)"--fd", (char *)"3", NULL};
+    int pair[2];
+
+    if (!program) {
+        vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, property, "%s: the program passt is not installed",
+                                property);
+        return -1;
+    }
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+        vmhi_error_set_property(error, VMH_ERR_HYPERVISOR, property, "%s: no socket: %s", property,
+                                g_strerror(errno));
+        return -1;
+    }
+    if (!vmhi_kvm_spawn(program, arguments, &pair[1], 1, error)) {
+        close(pair[0]);
+        pair[0] = -1;
+    }
+    close(pair[1]);
+    return pair[0];
+}
+
+static gboolean put_mac(handing *h, const char *id)
+{
+    const char *text = leaf(h, "nic", id, "mac");
+    uint8_t     mac[6];
+
+    return text &&
+           sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5]) == 6 &&
+           wire_put(&h->message, WIRE_T_MAC, mac, sizeof(mac));
+}
+
+static int open_nic(const handing *h, const char *id, uint64_t *kind, vmh_error **error)
+{
+    const char *const names[] = {"tap", "bridge", "user"};
+    int               descriptor;
+
+    *kind = WIRE_NIC_TAP;
+    for (gsize i = 0; i < G_N_ELEMENTS(names) - 1; i++) {
+        const char *value = leaf(h, "nic", id, names[i]);
+
+        if (!value)
+            continue;
+        descriptor = i == 0 ? open_tap(value, TRUE) : open_on_bridge(value);
+        if (descriptor < 0)
+            refuse(error, "nic", id, names[i], value);
+        return descriptor;
+    }
+    g_autofree char *property = vmhi_path("nic", id, "user");
+    if (flag(h, "nic", id, "user")) {
+        *kind = WIRE_NIC_STREAM;
+        return open_user(error, property);
+    }
+    vmhi_error_set_property(error, VMH_ERR_VALUE, property, "%s: a NIC needs one of tap, bridge, user", property);
+    return -1;
+}
+
+static gboolean add_nic(handing *h, const char *id, vmh_error **error)
+{
+    uint64_t  kind;
+    const int descriptor = open_nic(h, id, &kind, error);
+
+    if (descriptor < 0)
+        return FALSE;
+    wire_begin(&h->message, WIRE_NIC, 1);
+    wire_put_text(&h->message, WIRE_T_NAME, id);
+    wire_put_u64(&h->message, WIRE_T_KIND, kind);
+    put_mac(h, id);
+    return hand_over(h, descriptor, error);
+}
+
+gboolean vmhi_kvm_add_devices(const vmhi_driver_host *host, int connection, const vmh_spec *spec, vmh_error **error)
+{
+    g_autofree handing *h = g_new0(handing, 1);
+    g_auto(GStrv) disks = vmhi_spec_ids(spec, "disk");
+    g_auto(GStrv) nics = vmhi_spec_ids(spec, "nic");
+
+    *h = (handing){.host = host, .connection = connection, .spec = spec};
+    for (guint i = 0; disks[i]; i++) {
+        if (!add_disk(h, disks[i], error))
+            return FALSE;
+    }
+    for (guint i = 0; nics[i]; i++) {
+        if (!add_nic(h, nics[i], error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+/* A NIC keeps the address that it gets at first. */
+void vmhi_kvm_complete_devices(vmh_spec *spec)
+{
+    g_auto(GStrv) nics = vmhi_spec_ids(spec, "nic");
+
+    for (guint i = 0; nics[i]; i++) {
+        g_autofree char *path = vmhi_path("nic", nics[i], "mac");
+        g_autofree char *mac = NULL;
+        const guint32    number = g_random_int();
+
+        if (vmhi_spec_str(spec, path))
+            continue;
+        mac = g_strdup_printf("52:54:00:%02x:%02x:%02x", number & 0xff, number >> 8 & 0xff, number >> 16 & 0xff);
+        vmhi_spec_put(spec, path, mac);
+    }
+}

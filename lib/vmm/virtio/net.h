@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A network card: on a tap device, or on a socket to a program that carries its packets. */
+#pragma once
+
+#include "../vm.h"
+
+struct net_options {
+    const char *name; /* by which the user knows it */
+    uint8_t     mac[6];
+    int         kind; /* WIRE_NIC_… */
+    int         descriptor;
+};
+
+/* The descriptor is the card's, if it works. */
+bool net_plug(struct vm *vm, const struct net_options *options, struct failure *failure);
