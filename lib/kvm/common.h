@@ -105,6 +105,8 @@ int32_t vmhi_kvm_file_error(int native);
 /* Under the lock: the VM runs, or nothing has changed. */
 gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, gboolean paused,
                         vmh_error **error);
+/* The request that tells the VMM what the spec says of crashes, shutdowns and restarts. */
+void vmhi_kvm_put_policy(struct wire_message *message, const vmh_spec *spec);
 /* Ends it whatever it does; returns when it has ended. */
 gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error **error);
 /* Files that the spec names, and other things that a start would stumble over. */

@@ -115,6 +115,7 @@ int32_t vmhi_kvm_state(uint64_t wire_state)
     static const int32_t states[] = {
         [WIRE_NEW] = VMH_VM_STOPPED,       [WIRE_RUNNING] = VMH_VM_RUNNING, [WIRE_PAUSED] = VMH_VM_PAUSED,
         [WIRE_STOPPING] = VMH_VM_STOPPING, [WIRE_ENDED] = VMH_VM_STOPPED,   [WIRE_CRASHED] = VMH_VM_CRASHED,
+        [WIRE_KEPT] = VMH_VM_CRASHED,
     };
 
     return wire_state < G_N_ELEMENTS(states) ? states[wire_state] : VMH_VM_UNKNOWN;

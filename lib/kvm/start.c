@@ -226,6 +226,34 @@ static gboolean tell_console(starting *s, vmh_error **error)
     return done;
 }
 
+/* --- what becomes of it --- */
+
+static void put_policy(struct wire_message *message, const vmh_spec *spec, const char *property, uint32_t tag)
+{
+    static const char *const words[] = {
+        [WIRE_DO_STOP] = "stop", [WIRE_DO_RESTART] = "restart", [WIRE_DO_KEEP] = "keep"};
+    const char *value = vmhi_spec_str(spec, property);
+
+    for (uint64_t i = 0; value && i < G_N_ELEMENTS(words); i++) {
+        if (g_str_equal(value, words[i]))
+            wire_put_u64(message, tag, i);
+    }
+}
+
+void vmhi_kvm_put_policy(struct wire_message *message, const vmh_spec *spec)
+{
+    wire_begin(message, WIRE_POLICY, 1);
+    put_policy(message, spec, "on.crash", WIRE_T_ON_CRASH);
+    put_policy(message, spec, "on.shutdown", WIRE_T_ON_SHUTDOWN);
+    put_policy(message, spec, "on.reboot", WIRE_T_ON_REBOOT);
+}
+
+static gboolean tell_policy(starting *s, vmh_error **error)
+{
+    vmhi_kvm_put_policy(&s->message, s->spec);
+    return tell(s, error);
+}
+
 static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
 {
     if (!vmhi_spec_str(s->spec, "boot.kernel")) {
@@ -236,7 +264,7 @@ static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
     if (!tell_machine(s, error) ||
         !tell_image(s, WIRE_KERNEL, "boot.kernel", vmhi_spec_str(s->spec, "boot.cmdline"), error) ||
         !tell_image(s, WIRE_INITRD, "boot.initrd", NULL, error) || !tell_console(s, error) ||
-        !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
+        !tell_policy(s, error) || !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
         return FALSE;
     wire_begin(&s->message, WIRE_BOOT, 1);
     wire_put_u64(&s->message, WIRE_T_PAUSED, paused ? 1 : 0);

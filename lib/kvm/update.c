@@ -19,6 +19,17 @@ static gboolean is_text(const char *path)
     return g_str_equal(path, "title") || g_str_equal(path, "description") || g_str_has_prefix(path, "metadata.");
 }
 
+static gboolean is_policy(const char *path)
+{
+    return g_str_has_prefix(path, "on.");
+}
+
+/* What can be another at once. */
+static gboolean is_live(const char *path)
+{
+    return is_text(path) || is_policy(path);
+}
+
 /* What a VM is known by, or cannot be otherwise here. */
 static gboolean is_fixed(const char *path)
 {
@@ -108,7 +119,7 @@ static int32_t judge(const update *u, const char *path, const char **reason)
     }
     if (!keeps && !(runs && u->live))
         return VMH_VERDICT_UNCHANGED;
-    if (!runs || (u->live && is_text(path)))
+    if (!runs || (u->live && is_live(path)))
         return VMH_VERDICT_APPLIED;
     *reason = u->live ? "the built-in engine cannot change it while the VM runs yet" : NULL;
     return u->persist && !u->must_live ? VMH_VERDICT_AFTER_RESTART : VMH_VERDICT_REFUSED;
@@ -142,14 +153,27 @@ static gboolean judge_all(const update *u, GStrv paths, vmh_error **error)
     return fine;
 }
 
+static gboolean tell_policy(const update *u, GStrv paths, vmh_error **error)
+{
+    struct wire_message message;
+    gboolean            any = FALSE;
+
+    for (guint i = 0; paths[i]; i++)
+        any = any || is_policy(paths[i]);
+    vmhi_kvm_put_policy(&message, u->spec);
+    return !any || vmhi_kvm_ask(u->host, u->uuid, &message, error);
+}
+
 static gboolean make(const update *u, GStrv paths, vmh_error **error)
 {
     for (guint i = 0; paths[i]; i++) {
         if (u->persist && differs(u->kept, u->spec, paths[i]))
             copy(u->kept, u->spec, paths[i]);
-        if (u->live && is_text(paths[i]))
+        if (u->live && is_live(paths[i]))
             copy(u->running, u->spec, paths[i]);
     }
+    if (u->live && !tell_policy(u, paths, error))
+        return FALSE;
     return (!u->live || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_RUNNING, u->running, error)) &&
            (!u->persist || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_SPEC, u->kept, error));
 }

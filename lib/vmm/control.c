@@ -23,6 +23,8 @@ static struct client       clients[CLIENTS];
 static struct wire_message message; /* the one under way */
 static struct wire_message reply;
 static int                 last_words;
+/* What becomes of the VM when it wants this. */
+static int policy[] = {[VM_OFF] = WIRE_DO_STOP, [VM_RESET] = WIRE_DO_RESTART, [VM_CRASH] = WIRE_DO_STOP};
 
 /* --- telling --- */
 
@@ -83,7 +85,7 @@ static void end(int state, const char *reason)
 
 static bool in_state(int state, int other, struct failure *failure)
 {
-    static const char *const names[] = {"new", "running", "paused", "stopping", "ended", "crashed"};
+    static const char *const names[] = {"new", "running", "paused", "stopping", "ended", "crashed", "crashed"};
 
     if (vm->stats->state == state || vm->stats->state == other)
         return true;
@@ -246,7 +248,7 @@ static bool reset(struct failure *failure)
 static bool do_reset(struct client *client, struct failure *failure)
 {
     (void)client;
-    if (!in_state(WIRE_RUNNING, WIRE_PAUSED, failure))
+    if (vm->stats->state != WIRE_KEPT && !in_state(WIRE_RUNNING, WIRE_PAUSED, failure))
         return false;
     if (reset(failure))
         return true;
@@ -260,6 +262,23 @@ static bool do_button(struct client *client, struct failure *failure)
     if (!in_state(WIRE_RUNNING, WIRE_RUNNING, failure))
         return false;
     power_button();
+    return true;
+}
+
+static bool do_policy(struct client *client, struct failure *failure)
+{
+    static const uint32_t tags[] = {
+        [VM_OFF] = WIRE_T_ON_SHUTDOWN, [VM_RESET] = WIRE_T_ON_REBOOT, [VM_CRASH] = WIRE_T_ON_CRASH};
+
+    (void)client;
+    for (enum vm_wish wish = VM_OFF; wish <= VM_CRASH; wish++) {
+        const uint64_t what = wire_u64(&message, tags[wish], (uint64_t)policy[wish]);
+
+        if (what > (wish == VM_CRASH ? WIRE_DO_KEEP : WIRE_DO_RESTART))
+            return fail(failure, WIRE_UNSUPPORTED, NULL, "this VMM does not know what to do (%llu)",
+                        (unsigned long long)what);
+        policy[wish] = (int)what;
+    }
     return true;
 }
 
@@ -315,7 +334,7 @@ static const struct {
     {WIRE_MACHINE, do_machine}, {WIRE_KERNEL, do_kernel},   {WIRE_INITRD, do_initrd}, {WIRE_BOOT, do_boot},
     {WIRE_PAUSE, do_pause},     {WIRE_RESUME, do_resume},   {WIRE_RESET, do_reset},   {WIRE_BUTTON, do_button},
     {WIRE_STOP, do_stop},       {WIRE_CONSOLE, do_console}, {WIRE_WATCH, do_watch},   {WIRE_SERIAL, do_serial},
-    {WIRE_LOOK, do_look},       {WIRE_DISK, do_disk},       {WIRE_NIC, do_nic},
+    {WIRE_LOOK, do_look},       {WIRE_POLICY, do_policy},   {WIRE_DISK, do_disk},     {WIRE_NIC, do_nic},
 };
 
 static bool serve(struct client *client, uint16_t type, struct failure *failure)
@@ -405,12 +424,14 @@ static void on_wish(void *data, uint32_t events)
     wish = vm->wish;
     memcpy(reason, vm->wish_reason, sizeof(reason));
     pthread_mutex_unlock(&vm->lock);
-    if (wish == VM_RESET && reset(&failure))
+    if (wish == VM_NOTHING)
         return;
-    if (wish == VM_RESET)
+    if (policy[wish] == WIRE_DO_KEEP)
+        set_state(WIRE_KEPT, reason);
+    else if (policy[wish] == WIRE_DO_STOP)
+        end(wish == VM_CRASH ? WIRE_CRASHED : WIRE_ENDED, reason);
+    else if (!reset(&failure))
         end(WIRE_CRASHED, failure.message);
-    else if (wish != VM_NOTHING)
-        end(wish == VM_OFF ? WIRE_ENDED : WIRE_CRASHED, reason);
 }
 
 bool control_run(struct vm *machine, struct serial *port, int listener, int first, int words)

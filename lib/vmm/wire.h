@@ -35,6 +35,7 @@ enum wire_type {
     WIRE_DISK = 14,    /* descriptor: the file; NAME, READONLY, SERIAL_NUMBER, DISCARD, QUEUES */
     WIRE_NIC = 15,     /* descriptor: a tap device or a stream; NAME, MAC, KIND */
     WIRE_LOOK = 16,    /* the reply: STATE, REASON */
+    WIRE_POLICY = 17,  /* ON_CRASH, ON_SHUTDOWN, ON_REBOOT: what becomes of the VM; those absent stay */
 
     /* What a VMM sends: one reply to each request, with its id, and events, whose id is 0. */
     WIRE_DONE = 0x100,
@@ -62,7 +63,10 @@ enum wire_tag {
     WIRE_T_STATE = 17,
     WIRE_T_REASON = 18,
     WIRE_T_SANDBOX = 19,
-    WIRE_T_QUEUES = 20
+    WIRE_T_QUEUES = 20,
+    WIRE_T_ON_CRASH = 21,
+    WIRE_T_ON_SHUTDOWN = 22,
+    WIRE_T_ON_REBOOT = 23
 };
 
 /* WIRE_T_KIND: what the kernel's file is; the VMM looks at its content but where it is flat. */
@@ -83,8 +87,19 @@ enum {
     WIRE_HOST = 5 /* the host's kernel refused */
 };
 
-/* WIRE_T_STATE, and in the counters. */
-enum { WIRE_NEW = 0, WIRE_RUNNING = 1, WIRE_PAUSED = 2, WIRE_STOPPING = 3, WIRE_ENDED = 4, WIRE_CRASHED = 5 };
+/* What becomes of it. */
+enum { WIRE_DO_STOP = 0, WIRE_DO_RESTART = 1, WIRE_DO_KEEP = 2 };
+
+/* WIRE_T_STATE, and in the counters. The process ends with those that say so; one that is kept has crashed. */
+enum {
+    WIRE_NEW = 0,
+    WIRE_RUNNING = 1,
+    WIRE_PAUSED = 2,
+    WIRE_STOPPING = 3,
+    WIRE_ENDED = 4,
+    WIRE_CRASHED = 5,
+    WIRE_KEPT = 6
+};
 
 struct wire_header {
     uint16_t version;
