@@ -165,7 +165,7 @@ bool virtqueue_ask(struct virtqueue *queue, bool notify)
     if (!queue->enabled || queue->broken)
         return false;
     if (queue->has_event_index) {
-        uint16_t *event = (uint16_t *)&queue->used_ring->ring[queue->size];
+        uint16_t *event = (void *)(queue->used_ring->ring + queue->size);
 
         /* Left behind, it is not reached again for a whole round of the index. */
         if (notify)
