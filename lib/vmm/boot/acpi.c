@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 enum {
-    SPACE = BOOT_MEGABYTE - BOOT_TABLES,
+    SPACE = BOOT_FIRMWARE - BOOT_TABLES,
     TABLES = 8,
     ALIGNMENT = 16,
     LOCAL_APIC = 0xfee00000,

@@ -2,6 +2,7 @@
 /* Finds out what a kernel is, and has it loaded. */
 #include "boot.h"
 #include "../device/pci.h"
+#include "../device/power.h"
 #include "acpi.h"
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -90,6 +91,26 @@ static bool load(struct vm *vm, const struct boot_file *file, struct failure *fa
                 "it is neither a Linux bzImage nor an ELF file nor multiboot; name its address for a flat binary");
 }
 
+/*
+ * Linux takes firmware for EFI's where ACPI has no fixed hardware, and finding none it jumps to where a PC begins.
+ * There it finds: mov $port, %dx; mov $value, %al; out %al, %dx; hlt; jmp to the hlt.
+ */
+static void write_firmware(struct vm *vm)
+{
+    static const uint8_t restart[] = {0xba,
+                                      (POWER_PORT + POWER_RESET) & 0xff,
+                                      (POWER_PORT + POWER_RESET) >> 8,
+                                      0xb0,
+                                      POWER_RESET_VALUE,
+                                      0xee,
+                                      0xf4,
+                                      0xeb,
+                                      0xfd};
+
+    if (vm->kernel_kind != WIRE_KERNEL_FLAT)
+        boot_copy(vm, BOOT_FIRMWARE, restart, sizeof(restart));
+}
+
 /* A copy, since a file that is mapped can be cut under us. */
 bool boot_load(struct vm *vm, struct failure *failure)
 {
@@ -110,6 +131,7 @@ bool boot_load(struct vm *vm, struct failure *failure)
     file.data = data;
     loaded = read_all(vm->kernel.descriptor, "boot.kernel", data, file.size, failure) && load(vm, &file, failure) &&
              acpi_write(vm, failure);
+    write_firmware(vm);
     munmap(data, file.size);
     return loaded;
 }

@@ -12,6 +12,7 @@ enum {
     BOOT_CMDLINE = 0x20000,
     BOOT_EBDA = 0x9fc00, /* the end of what is usable below 1 MiB */
     BOOT_TABLES = 0xe0000,
+    BOOT_FIRMWARE = 0xffff0, /* where a CPU would find it after a reset */
     BOOT_MEGABYTE = 0x100000
 };
 
