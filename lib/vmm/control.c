@@ -153,7 +153,12 @@ static bool do_serial(struct client *client, struct failure *failure)
     return true;
 }
 
-/* A guest that runs would have to be told of a new device; so far none is. */
+/* Before the guest starts, and while it is there. */
+static bool may_plug(struct failure *failure)
+{
+    return vm->stats->state == WIRE_NEW || in_state(WIRE_RUNNING, WIRE_PAUSED, failure);
+}
+
 static bool do_disk(struct client *client, struct failure *failure)
 {
     const char              *name = wire_text(&message, WIRE_T_NAME);
@@ -170,9 +175,7 @@ static bool do_disk(struct client *client, struct failure *failure)
     (void)client;
     if (options.descriptor < 0)
         return fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor");
-    if (vm->stats->state != WIRE_NEW)
-        fail(failure, WIRE_UNSUPPORTED, NULL, "this VMM adds disks only before the guest starts");
-    else if (blk_plug(vm, &options, failure))
+    if (may_plug(failure) && blk_plug(vm, &options, failure))
         return true;
     close(options.descriptor);
     return false;
@@ -190,9 +193,7 @@ static bool do_nic(struct client *client, struct failure *failure)
     (void)client;
     if (options.descriptor < 0 || !mac || length != sizeof(options.mac)) {
         fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor or its hardware address");
-    } else if (vm->stats->state != WIRE_NEW) {
-        fail(failure, WIRE_UNSUPPORTED, NULL, "this VMM adds NICs only before the guest starts");
-    } else {
+    } else if (may_plug(failure)) {
         memcpy(options.mac, mac, sizeof(options.mac));
         if (net_plug(vm, &options, failure))
             return true;

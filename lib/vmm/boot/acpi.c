@@ -15,6 +15,10 @@ enum {
     LOCAL_APIC = 0xfee00000,
     IO_APIC = 0xfec00000,
     SPACE_PORTS = 1, /* an address is one of I/O ports */
+    ACCESS_BYTE = 1,
+    ACCESS_DWORD = 3,
+    BUTTON_PRESSED = 0x80, /* what a Notify says */
+    DEVICE_CHECK = 1,
     CONTROL_METHOD_BUTTON = 1 << 4,
     SLEEP_BUTTON_ABSENT = 1 << 5,
     HAS_RESET_REGISTER = 1 << 10,
@@ -154,17 +158,37 @@ static void add_serial(struct aml *aml)
     aml_close(aml, device);
 }
 
-/* The event device reads which events there are, and tells the guest of the button. */
-static void add_button(struct aml *aml)
+/* A region of ports with one field. */
+static void add_register(struct aml *aml, const char *region, const char *field, uint16_t port, uint8_t bytes,
+                         uint8_t access)
 {
-    static const uint8_t region[] = {
-        0x5b, 0x80, 'E', 'V', 'T', 'R', 1, 0x0b, (POWER_PORT + POWER_EVENT) & 0xff, (POWER_PORT + POWER_EVENT) >> 8,
-        0x01};
-    static const uint8_t field[] = {0x5b, 0x81, 0x0b, 'E', 'V', 'T', 'R', 0x01, 'E', 'V', 'T', 'S', 8};
-    /* Store (EVTS, Local0); If (And (Local0, 1)) { Notify (PWRB, 0x80) } */
-    static const uint8_t method[] = {0x70, 'E',  'V',  'T', 'S', 0x60, 0xa0, 0x0c, 0x7b, 0x60,
-                                     0x01, 0x00, 0x86, 'P', 'W', 'R',  'B',  0x0a, 0x80};
-    size_t               device = aml_open_device(aml, "PWRB");
+    const uint8_t open[] = {0x5b, 0x80};
+    const uint8_t place[] = {SPACE_PORTS, 0x0b, port & 0xff, port >> 8, 0x0a, bytes};
+    const uint8_t list[] = {0x5b, 0x81, 0x0b};
+
+    aml_bytes(aml, open, sizeof(open));
+    aml_bytes(aml, region, 4);
+    aml_bytes(aml, place, sizeof(place));
+    aml_bytes(aml, list, sizeof(list));
+    aml_bytes(aml, region, 4);
+    aml_byte(aml, access);
+    aml_bytes(aml, field, 4);
+    aml_byte(aml, (uint8_t)(bytes * 8));
+}
+
+/* Store (name, Local) */
+static void load_local(struct aml *aml, const char *name, unsigned local)
+{
+    aml_byte(aml, 0x70);
+    aml_bytes(aml, name, 4);
+    aml_byte(aml, (uint8_t)(0x60 + local));
+}
+
+/* The event device reads which events there are, and tells the guest of the button and of new PCI devices. */
+static void add_events(struct aml *aml)
+{
+    char   slot[32];
+    size_t device = aml_open_device(aml, "PWRB");
 
     aml_name_id(aml, "_HID", "PNP0C0C");
     aml_close(aml, device);
@@ -173,11 +197,31 @@ static void add_button(struct aml *aml)
     const struct aml_resources resources = aml_open_resources(aml);
     aml_interrupt(aml, POWER_LINE);
     aml_close_resources(aml, resources);
-    aml_bytes(aml, region, sizeof(region));
-    aml_bytes(aml, field, sizeof(field));
+    add_register(aml, "EVTR", "EVTS", POWER_PORT + POWER_EVENT, 1, ACCESS_BYTE);
+    add_register(aml, "PCIR", "PCIS", POWER_PORT + POWER_PCI, 4, ACCESS_DWORD);
     const size_t open = aml_open_method(aml, "_EVT", 1);
-    aml_bytes(aml, method, sizeof(method));
+    load_local(aml, "EVTS", 0);
+    aml_notify_if(aml, 0, POWER_EVENT_BUTTON, "PWRB", BUTTON_PRESSED);
+    load_local(aml, "PCIS", 1);
+    for (unsigned i = 1; i < PCI_SLOTS; i++) {
+        /* From the root, of three names. */
+        snprintf(slot, sizeof(slot), "\\\x2f\x03_SB_PCI0S%02X_", i);
+        aml_notify_if(aml, 1, UINT32_C(1) << i, slot, DEVICE_CHECK);
+    }
     aml_close(aml, open);
+    aml_close(aml, device);
+}
+
+/* Something may be put into it while the guest runs. */
+static void add_slot(struct aml *aml, unsigned slot)
+{
+    char name[8];
+
+    snprintf(name, sizeof(name), "S%02X_", slot % PCI_SLOTS);
+    const size_t device = aml_open_device(aml, name);
+    aml_name_integer(aml, "_ADR", slot << 16);
+    aml_name_integer(aml, "_SUN", slot);
+    aml_name_integer(aml, "_RMV", 1);
     aml_close(aml, device);
 }
 
@@ -196,6 +240,8 @@ static void add_bridge(struct aml *aml)
     aml_ports(aml, PCI_PORT, PCI_PORTS);
     aml_memory_window(aml, PCI_WINDOW, PCI_WINDOW_SIZE);
     aml_close_resources(aml, resources);
+    for (unsigned i = 1; i < PCI_SLOTS; i++)
+        add_slot(aml, i);
     aml_close(aml, device);
 }
 
@@ -205,8 +251,8 @@ static uint64_t write_dsdt(struct tables *tables, bool *fits)
     const size_t scope = aml_open_scope(&aml, "\\_SB_");
 
     add_serial(&aml);
-    add_button(&aml);
     add_bridge(&aml);
+    add_events(&aml);
     aml_close(&aml, scope);
     const size_t off = aml_open_package(&aml, "_S5_", 2);
     aml_integer(&aml, POWER_SLEEP_OFF);

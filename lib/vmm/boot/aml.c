@@ -16,6 +16,10 @@ enum {
     OP_METHOD = 0x14,
     OP_EXTENDED = 0x5b,
     OP_DEVICE = 0x82,
+    OP_LOCAL = 0x60,
+    OP_AND = 0x7b,
+    OP_NOTIFY = 0x86,
+    OP_IF = 0xa0,
     METHOD_SERIALIZED = 1 << 3,
 
     LENGTH_BYTES = 4, /* the longest form of a length, which short ones may have as well */
@@ -165,6 +169,20 @@ void aml_name_id(struct aml *aml, const char *text, const char *id)
     name(aml, text);
     aml_byte(aml, OP_DWORD);
     number(aml, __builtin_bswap32(code), 4);
+}
+
+void aml_notify_if(struct aml *aml, unsigned local, uint32_t mask, const char *device, uint8_t value)
+{
+    aml_byte(aml, OP_IF);
+    const size_t open = open_length(aml);
+    aml_byte(aml, OP_AND);
+    aml_byte(aml, (uint8_t)(OP_LOCAL + local));
+    aml_integer(aml, mask);
+    aml_byte(aml, 0); /* the result is stored nowhere */
+    aml_byte(aml, OP_NOTIFY);
+    aml_bytes(aml, device, strlen(device));
+    aml_integer(aml, value);
+    aml_close(aml, open);
 }
 
 struct aml_resources aml_open_resources(struct aml *aml)

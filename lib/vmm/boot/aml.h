@@ -28,6 +28,9 @@ void aml_name_text(struct aml *aml, const char *name, const char *text);
 /* An identifier such as PNP0501. */
 void aml_name_id(struct aml *aml, const char *name, const char *id);
 
+/* If (Local & mask) { Notify (name, value) }, of the local variable with that number. */
+void aml_notify_if(struct aml *aml, unsigned local, uint32_t mask, const char *name, uint8_t value);
+
 /* A resource template: a buffer, whose parts follow until aml_close_resources(). */
 struct aml_resources {
     size_t open;

@@ -9,6 +9,7 @@ enum {
     BRIDGE_DEVICE = 0x0008,
     CLASS_HOST_BRIDGE = 0x060000,
     PAGE = 4096,
+    SLOT_SIZE = 1 << 20,
     VECTOR_SIZE = 16,
     RESET_PORT = 0xcf9 - PCI_PORT,
     DATA_PORT = 4
@@ -20,7 +21,7 @@ static struct vm           *vm;
 static pthread_mutex_t      lock = PTHREAD_MUTEX_INITIALIZER; /* of configurations, and of where BARs are */
 static struct pci_function  bridge;
 static struct pci_function *functions[PCI_SLOTS];
-static uint64_t             next_bar;
+static bool                 is_on;
 static uint32_t             address;
 
 /* --- message interrupts --- */
@@ -285,63 +286,69 @@ void pci_add_vectors(struct pci_function *function, unsigned count)
         (PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL) >> 8;
 }
 
+/* Each slot has its own part of the window. */
 static void assign_bar(struct pci_function *function)
 {
     const uint32_t writable = ~(function->bar_size - 1);
-    const uint64_t where = (next_bar + function->bar_size - 1) & writable;
 
-    next_bar = where + function->bar_size;
-    set(function, PCI_BASE_ADDRESS_0, 4, (uint32_t)where);
+    set(function, PCI_BASE_ADDRESS_0, 4, (uint32_t)PCI_WINDOW + function->slot * SLOT_SIZE);
     memcpy(function->writable + PCI_BASE_ADDRESS_0, &writable, sizeof(writable));
     /* As firmware leaves it: a guest without a driver for PCI finds the device where it is. */
     function->config[PCI_COMMAND] = PCI_COMMAND_MEMORY;
 }
 
-bool pci_plug(struct pci_function *function, struct failure *failure)
-{
-    unsigned slot = 0;
-
-    pthread_mutex_lock(&lock);
-    while (slot < PCI_SLOTS && functions[slot])
-        slot++;
-    if (slot < PCI_SLOTS) {
-        if (function->bar_size)
-            assign_bar(function);
-        function->slot = slot;
-        memcpy(function->initial, function->config, sizeof(function->initial));
-        functions[slot] = function;
-    }
-    pthread_mutex_unlock(&lock);
-    return slot < PCI_SLOTS ? true : fail(failure, WIRE_VALUE, NULL, "more than %d devices", PCI_SLOTS - 1);
-}
-
-/* --- power --- */
-
-static void reset_vectors(struct pci_function *function)
+static void power_on(struct pci_function *function)
 {
     pthread_mutex_lock(&function->vector_lock);
     function->vectors_enabled = function->vectors_masked = false;
     for (unsigned i = 0; i < function->vector_count; i++)
         function->vectors[i] = (struct pci_vector){.control = PCI_MSIX_ENTRY_CTRL_MASKBIT};
     pthread_mutex_unlock(&function->vector_lock);
+    place(function, wanted_place(function));
 }
+
+bool pci_plug(struct pci_function *function, struct failure *failure)
+{
+    unsigned slot = 0;
+    bool     must_tell = false;
+
+    pthread_mutex_lock(&lock);
+    while (slot < PCI_SLOTS && functions[slot])
+        slot++;
+    if (slot < PCI_SLOTS) {
+        function->slot = slot;
+        if (function->bar_size)
+            assign_bar(function);
+        memcpy(function->initial, function->config, sizeof(function->initial));
+        functions[slot] = function;
+        must_tell = is_on;
+        if (is_on)
+            power_on(function);
+    }
+    pthread_mutex_unlock(&lock);
+    if (must_tell)
+        power_pci_slot(slot);
+    return slot < PCI_SLOTS ? true : fail(failure, WIRE_VALUE, NULL, "more than %d devices", PCI_SLOTS - 1);
+}
+
+/* --- power --- */
 
 void pci_power_on(void)
 {
     pthread_mutex_lock(&lock);
     address = 0;
     for (unsigned i = 0; i < PCI_SLOTS; i++) {
-        if (functions[i]) {
-            reset_vectors(functions[i]);
-            place(functions[i], wanted_place(functions[i]));
-        }
+        if (functions[i])
+            power_on(functions[i]);
     }
+    is_on = true;
     pthread_mutex_unlock(&lock);
 }
 
 void pci_power_off(void)
 {
     pthread_mutex_lock(&lock);
+    is_on = false;
     for (unsigned i = 0; i < PCI_SLOTS; i++) {
         struct pci_function *function = functions[i];
 
@@ -362,7 +369,6 @@ bool pci_init(struct vm *machine)
     struct failure         failure;
 
     vm = machine;
-    next_bar = PCI_WINDOW;
     pci_describe(&bridge, NULL, BRIDGE_VENDOR, BRIDGE_DEVICE, CLASS_HOST_BRIDGE);
     return pci_plug(&bridge, &failure) && bus_add(&vm->ports, &ports) && bus_add(&vm->mmio, &ecam);
 }

@@ -59,6 +59,7 @@ void pci_describe(struct pci_function *function, const struct pci_kind *kind, ui
 unsigned pci_add_capability(struct pci_function *function, uint8_t id, const void *data, unsigned size);
 /* The last two pages of the BAR hold the table and what is pending. */
 void pci_add_vectors(struct pci_function *function, unsigned count);
+/* Into a machine that runs, too: the guest is told. */
 bool pci_plug(struct pci_function *function, struct failure *failure);
 
 /* With a new machine of KVM's, and before it goes. */

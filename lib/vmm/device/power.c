@@ -7,6 +7,7 @@ enum { SLEEP_ENABLE = 1 << 5, SLEEP_TYPE_SHIFT = 2, KEYBOARD_PORT = 0x64, KEYBOA
 static struct vm      *vm;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint8_t         events;
+static uint32_t        slots; /* of PCI, into which something was put */
 
 static void write_register(uint64_t offset, uint8_t value)
 {
@@ -27,6 +28,19 @@ static void access_power(void *device, uint64_t offset, unsigned size, bool writ
     *value = offset == POWER_EVENT ? events : 0;
     if (offset == POWER_EVENT)
         events = 0;
+}
+
+/* Which slots, said once. */
+static void access_slots(void *device, uint64_t offset, unsigned size, bool write, uint64_t *value)
+{
+    (void)device;
+    if (write)
+        return;
+    *value = 0;
+    if (offset || size != sizeof(slots))
+        return;
+    *value = slots;
+    slots = 0;
 }
 
 static void access_keyboard(void *device, uint64_t offset, unsigned size, bool write, uint64_t *value)
@@ -53,23 +67,36 @@ bool power_init(struct vm *machine)
     const struct bus_range ranges[] = {
         {POWER_PORT, 8, access_power, NULL, &lock},
         {KEYBOARD_PORT, 1, access_keyboard, NULL, NULL},
+        {POWER_PORT + POWER_PCI, sizeof(slots), access_slots, NULL, &lock},
     };
 
     vm = machine;
-    return bus_add(&vm->ports, &ranges[0]) && bus_add(&vm->ports, &ranges[1]);
+    return bus_add(&vm->ports, &ranges[0]) && bus_add(&vm->ports, &ranges[1]) && bus_add(&vm->ports, &ranges[2]);
 }
 
 void power_reset(void)
 {
     pthread_mutex_lock(&lock);
     events = 0;
+    slots = 0;
     pthread_mutex_unlock(&lock);
+}
+
+static void tell(uint8_t event, uint32_t new_slots)
+{
+    pthread_mutex_lock(&lock);
+    events |= event;
+    slots |= new_slots;
+    pthread_mutex_unlock(&lock);
+    vm_interrupt(vm, POWER_LINE);
 }
 
 void power_button(void)
 {
-    pthread_mutex_lock(&lock);
-    events |= POWER_EVENT_BUTTON;
-    pthread_mutex_unlock(&lock);
-    vm_interrupt(vm, POWER_LINE);
+    tell(POWER_EVENT_BUTTON, 0);
+}
+
+void power_pci_slot(unsigned slot)
+{
+    tell(POWER_EVENT_PCI, UINT32_C(1) << slot);
 }

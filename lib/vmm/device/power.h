@@ -1,16 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Power: the registers by which ACPI sleeps and resets, and the button, which is a generic event device. */
+/* Power: the registers by which ACPI sleeps and resets, and the button, which is a generic event device
+ * that also tells of PCI devices that come. */
 #pragma once
 
 #include "../vm.h"
 
 /* Ports, as the ACPI tables name them, and the line of the event device. */
-enum { POWER_PORT = 0x600, POWER_SLEEP = 0, POWER_STATUS = 1, POWER_RESET = 2, POWER_EVENT = 4, POWER_LINE = 9 };
-enum { POWER_RESET_VALUE = 1, POWER_SLEEP_OFF = 5, POWER_EVENT_BUTTON = 1 };
+enum {
+    POWER_PORT = 0x600,
+    POWER_SLEEP = 0,
+    POWER_STATUS = 1,
+    POWER_RESET = 2,
+    POWER_EVENT = 4,
+    POWER_PCI = 8,
+    POWER_LINE = 9
+};
+enum { POWER_RESET_VALUE = 1, POWER_SLEEP_OFF = 5, POWER_EVENT_BUTTON = 1, POWER_EVENT_PCI = 2 };
 
 bool power_init(struct vm *vm);
 void power_reset(void);
 /* The port 0xcf9, which lies amid those of PCI's configuration. */
 void power_access_reset(bool write, uint64_t *value);
-/* The guest learns of it if it has the driver. */
+/* The guest learns of these if it has the driver. */
 void power_button(void);
+/* A device was put into a slot of the PCI bus. */
+void power_pci_slot(unsigned slot);
