@@ -53,10 +53,13 @@ static int make_disk(void)
 
 static void plug_disk(bool is_readonly)
 {
+    static unsigned    count;
+    char               name[16];
     struct blk_options options = {
-        .name = "root", .serial = "0123456789", .is_readonly = is_readonly, .can_discard = true, .queues = 1};
+        .name = name, .serial = "0123456789", .is_readonly = is_readonly, .can_discard = true, .queues = 1};
     struct failure failure = {0};
 
+    snprintf(name, sizeof(name), "%u", count++);
     disk = options.descriptor = make_disk();
     ck_assert_msg(blk_plug(&vm, &options, &failure), "%s", failure.message);
 }
@@ -301,6 +304,22 @@ START_TEST(a_bar_takes_no_other_place)
 }
 END_TEST
 
+START_TEST(what_is_plugged_in_later_is_told_once)
+{
+    make_machine();
+    plug_disk(false);
+    ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_EVENT, 1), 0);
+    pci_power_on();
+    plug_disk(false);
+    ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_EVENT, 1), POWER_EVENT_PCI);
+    ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_PCI, 4), 1 << 2);
+    ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_EVENT, 1), 0);
+    ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_PCI, 4), 0);
+    ck_assert(answers_at(load(&vm.mmio, config(2, PCI_BASE_ADDRESS_0), 4)));
+    pci_power_off();
+}
+END_TEST
+
 static unsigned find_capability(uint8_t id)
 {
     unsigned at_offset = (unsigned)load(&vm.mmio, config(1, PCI_CAPABILITY_LIST), 1);
@@ -523,6 +542,9 @@ START_TEST(disks_that_are_none_are_refused)
     ck_assert(blk_plug(&vm, &options, &failure));
     options.descriptor = other;
     ck_assert(!blk_plug(&vm, &options, &failure));
+    ck_assert_ptr_nonnull(strstr(failure.message, "has that name"));
+    options.name = "data";
+    ck_assert(!blk_plug(&vm, &options, &failure));
     ck_assert_int_eq(failure.code, WIRE_BUSY);
 }
 END_TEST
@@ -663,8 +685,8 @@ START_TEST(garbage_in_the_rings_does_no_harm)
 END_TEST
 
 UNIT_RUN("virtio", configuration_has_two_ways, the_reset_port_amid_the_others_works, bars_are_sized_and_moved,
-         a_bar_takes_no_other_place, a_masked_interrupt_is_pending, the_bar_is_reached_through_the_configuration,
-         features_must_be_offered, a_disk_is_read_and_written, what_a_disk_cannot_do_is_an_error,
-         a_readonly_disk_stays_as_it_is, requests_without_sense_break_one_disk, disks_that_are_none_are_refused,
-         a_file_is_read_with_and_without_a_ring, garbage_in_every_register_does_no_harm,
-         garbage_in_the_rings_does_no_harm)
+         a_bar_takes_no_other_place, what_is_plugged_in_later_is_told_once, a_masked_interrupt_is_pending,
+         the_bar_is_reached_through_the_configuration, features_must_be_offered, a_disk_is_read_and_written,
+         what_a_disk_cannot_do_is_an_error, a_readonly_disk_stays_as_it_is, requests_without_sense_break_one_disk,
+         disks_that_are_none_are_refused, a_file_is_read_with_and_without_a_ring,
+         garbage_in_every_register_does_no_harm, garbage_in_the_rings_does_no_harm)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Power: the registers by which ACPI sleeps and resets, and the button, which is a generic event device
- * that also tells of PCI devices that come. */
+/* Power: ACPI's registers to sleep and to reset, and the event device: it tells of the button and of PCI devices. */
 #pragma once
 
 #include "../vm.h"

@@ -375,10 +375,21 @@ static bool measure(struct blk *blk, const struct blk_options *options, uint32_t
     return true;
 }
 
-static bool check(const struct blk_options *options, struct failure *failure)
+static bool has_line(const struct vm *vm, const char *name)
+{
+    for (unsigned i = 0; i < vm->stats->line_count; i++) {
+        if (vm->stats->lines[i].kind == WIRE_LINE_DISK && strcmp(vm->stats->lines[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool check(const struct vm *vm, const struct blk_options *options, struct failure *failure)
 {
     const int flags = fcntl(options->descriptor, F_GETFL);
 
+    if (has_line(vm, options->name))
+        return fail(failure, WIRE_VALUE, property(options, "path"), "another disk has that name");
     if (strlen(options->serial) > BLK_SERIAL)
         return fail(failure, WIRE_VALUE, property(options, "serial"), "longer than %d bytes", BLK_SERIAL);
     if (options->queues < 1 || options->queues > BLK_QUEUES)
@@ -449,7 +460,7 @@ static bool build(struct blk *blk, struct vm *vm, const struct blk_options *opti
     static const struct virtio_kind kind = {VIRTIO_ID_BLOCK, CLASS, start, stop};
     uint32_t                        block = SECTOR;
 
-    if (!check(options, failure) || !measure(blk, options, &block, failure) || !lock_file(options, failure))
+    if (!check(vm, options, failure) || !measure(blk, options, &block, failure) || !lock_file(options, failure))
         return false;
     blk->descriptor = options->descriptor;
     blk->is_readonly = options->is_readonly;
