@@ -9,8 +9,9 @@ VMH_BEGIN_DECLS
 
 /*
  * Opens a host by URI, such as "qemu:///system", "qemu:///session", "qemu+tls://node7/system" or
- * "test:///default". NULL means the best local one: qemu:///system where its daemon answers, else
- * qemu:///session, whose daemon is started on demand. options is a spec of kind "open", or NULL.
+ * "test:///default"; "kvm:///" is the engine of our own, which needs no daemon. NULL means the best local one of
+ * libvirt's: qemu:///system where its daemon answers, else qemu:///session, whose daemon is started on demand.
+ * options is a spec of kind "open", or NULL.
  * Takes at most the option connect.timeout, and returns with the list of VMs known.
  * VMH_ERR_ARGUMENT: no driver for this URI (the message names the schemes); VMH_ERR_UNREACHABLE: nobody
  * there, refused, or silent until the timeout; VMH_ERR_PERMISSION: it does not let us in, and where the error is
