@@ -96,8 +96,8 @@ gboolean vmhi_kvm_spawn(const char *program, char *const *arguments, const int *
 
 /* --- devices.c --- */
 gboolean vmhi_kvm_add_devices(const vmhi_driver_host *host, int connection, const vmh_spec *spec, vmh_error **error);
-/* What a new VM's devices have without being asked for. */
-void vmhi_kvm_complete_devices(vmh_spec *spec);
+/* What a new VM has without being asked for. */
+void vmhi_kvm_complete(vmh_spec *spec);
 /* Our code for an errno about a file that the user named. */
 int32_t vmhi_kvm_file_error(int native);
 
@@ -106,6 +106,7 @@ int32_t vmhi_kvm_file_error(int native);
 gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, gboolean paused,
                         vmh_error **error);
 /* The request that tells the VMM what the spec says of crashes, shutdowns and restarts. */
+void vmhi_kvm_put_balloon(struct wire_message *message, uint64_t memory);
 void vmhi_kvm_put_policy(struct wire_message *message, const vmh_spec *spec);
 /* Ends it whatever it does; returns when it has ended. */
 gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error **error);
@@ -113,6 +114,8 @@ gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error
 gboolean vmhi_kvm_check_files(const vmh_spec *spec, vmh_error **error);
 
 /* --- supports.c --- */
+/* Properties that contradict each other. */
+gboolean vmhi_kvm_check_whole(const vmh_spec *spec, vmh_error **error);
 gboolean vmhi_kvm_may_change(const vmhi_driver_host *host, vmh_error **error);
 gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *spec, vmh_error **error);
 

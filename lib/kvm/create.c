@@ -84,11 +84,11 @@ char *vmhi_kvm_create(vmhi_driver_host *host, const vmh_spec *spec, uint64_t fla
         uuid = g_uuid_string_random();
     vmhi_spec_strip_readonly(complete);
     vmhi_spec_put(complete, "uuid", uuid);
-    vmhi_kvm_complete_devices(complete);
+    vmhi_kvm_complete(complete);
     lock = vmhi_kvm_may_change(host, error) ? vmhi_kvm_lock(host, error) : -1;
     if (lock >= 0) {
         done = check_required(spec, error) && vmhi_kvm_check_supported(host, complete, error) &&
-               check_free(host, spec, error) &&
+               vmhi_kvm_check_whole(complete, error) && check_free(host, spec, error) &&
                ((flags & VMH_CREATE_VALIDATE_ONLY) ? vmhi_kvm_check_files(complete, error)
                                                    : make(host, complete, uuid, flags, error));
         close(lock);

@@ -258,10 +258,14 @@ gboolean vmhi_kvm_add_devices(const vmhi_driver_host *host, int connection, cons
     return TRUE;
 }
 
-/* A NIC keeps the address that it gets at first. */
-void vmhi_kvm_complete_devices(vmh_spec *spec)
+/* A NIC keeps the address that it gets at first, and a VM the most memory that it can have. */
+void vmhi_kvm_complete(vmh_spec *spec)
 {
     g_auto(GStrv) nics = vmhi_spec_ids(spec, "nic");
+    uint64_t memory;
+
+    if (!vmhi_spec_get(spec, "memory.max", NULL) && vmhi_spec_u64(spec, "memory.size", &memory))
+        vmhi_spec_put_u64(spec, "memory.max", memory);
 
     for (guint i = 0; nics[i]; i++) {
         g_autofree char *path = vmhi_path("nic", nics[i], "mac");

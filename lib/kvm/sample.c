@@ -88,6 +88,21 @@ static void put_devices(vmh_frame *frame, size_t row, const struct wire_stats *s
     }
 }
 
+/* What the guest's balloon driver told last. */
+static void put_guest(vmh_frame *frame, size_t row, const struct wire_stats *stats)
+{
+    static const vmhi_metric metrics[] = {VMHI_METRIC_MEMORY_SWAP_IN,      VMHI_METRIC_MEMORY_SWAP_OUT,
+                                          VMHI_METRIC_MEMORY_MAJOR_FAULTS, VMHI_METRIC_MEMORY_MINOR_FAULTS,
+                                          VMHI_METRIC_MEMORY_UNUSED,       VMHI_METRIC_MEMORY_AVAILABLE,
+                                          VMHI_METRIC_MEMORY_USABLE};
+    const uint32_t           known = __atomic_load_n(&stats->guest_known, __ATOMIC_RELAXED);
+
+    for (gsize i = 0; i < G_N_ELEMENTS(metrics); i++) {
+        if (known >> i & 1)
+            set(frame, row, metrics[i], __atomic_load_n(&stats->guest[i], __ATOMIC_RELAXED));
+    }
+}
+
 static void add_row(void *data, const char *uuid, const char *name, const struct wire_stats *stats, int process)
 {
     vmh_frame   *frame = data;
@@ -100,6 +115,7 @@ static void add_row(void *data, const char *uuid, const char *name, const struct
         put_cpu_time(frame, row, process);
         put_resident(frame, row, process);
         put_devices(frame, row, stats);
+        put_guest(frame, row, stats);
     }
     vmhi_frame_complete(frame, row);
 }

@@ -141,6 +141,7 @@ static gboolean tell_machine(starting *s, vmh_error **error)
     uint64_t memory = 0;
 
     vmhi_spec_u64(s->spec, "memory.size", &memory);
+    vmhi_spec_u64(s->spec, "memory.max", &memory);
     wire_begin(&s->message, WIRE_MACHINE, 1);
     wire_put_u64(&s->message, WIRE_T_MEMORY, memory);
     wire_put_u64(&s->message, WIRE_T_CPUS, vmhi_spec_u64_or_default(s->spec, "vm", "cpu.count"));
@@ -165,6 +166,29 @@ static gboolean tell_image(starting *s, uint16_t type, const char *property, con
     done = tell(s, error);
     close(descriptor);
     return done;
+}
+
+static gboolean tell_balloon(starting *s, vmh_error **error)
+{
+    uint64_t memory = 0;
+
+    if (!vmhi_spec_bool_or_default(s->spec, "vm", "balloon"))
+        return TRUE;
+    vmhi_spec_u64(s->spec, "memory.size", &memory);
+    vmhi_kvm_put_balloon(&s->message, memory);
+    return tell(s, error);
+}
+
+static gboolean tell_rng(starting *s, vmh_error **error)
+{
+    wire_begin(&s->message, WIRE_RNG, 1);
+    return !vmhi_spec_bool_or_default(s->spec, "vm", "rng") || tell(s, error);
+}
+
+void vmhi_kvm_put_balloon(struct wire_message *message, uint64_t memory)
+{
+    wire_begin(message, WIRE_BALLOON, 1);
+    wire_put_u64(message, WIRE_T_MEMORY, memory);
 }
 
 /* --- the console --- */
@@ -264,7 +288,8 @@ static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
     if (!tell_machine(s, error) ||
         !tell_image(s, WIRE_KERNEL, "boot.kernel", vmhi_spec_str(s->spec, "boot.cmdline"), error) ||
         !tell_image(s, WIRE_INITRD, "boot.initrd", NULL, error) || !tell_console(s, error) ||
-        !tell_policy(s, error) || !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
+        !tell_policy(s, error) || !tell_balloon(s, error) || !tell_rng(s, error) ||
+        !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
         return FALSE;
     wire_begin(&s->message, WIRE_BOOT, 1);
     wire_put_u64(&s->message, WIRE_T_PAUSED, paused ? 1 : 0);

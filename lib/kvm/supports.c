@@ -24,6 +24,9 @@ static const struct {
     {"boot.cmdline", NULL},
     {"cpu.count", NULL},
     {"memory.size", NULL},
+    {"memory.max", NULL},
+    {"balloon", NULL},
+    {"rng", NULL},
     {"console.<id>.to", NULL},
     {"disk.<id>.path", NULL},
     {"disk.<id>.format", "raw"},
@@ -107,6 +110,17 @@ gboolean vmhi_kvm_supports(vmhi_driver_host *host, const char *name, char **reas
     else
         g_free(why);
     return !why;
+}
+
+gboolean vmhi_kvm_check_whole(const vmh_spec *spec, vmh_error **error)
+{
+    uint64_t size = 0, most = 0;
+
+    vmhi_spec_u64(spec, "memory.size", &size);
+    if (!vmhi_spec_u64(spec, "memory.max", &most) || size <= most)
+        return TRUE;
+    vmhi_error_set_property(error, VMH_ERR_VALUE, "memory.size", "memory.size is more than memory.max");
+    return FALSE;
 }
 
 static gboolean has_value(int index, const char *text)

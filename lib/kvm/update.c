@@ -25,8 +25,10 @@ static gboolean is_policy(const char *path)
 }
 
 /* What can be another at once. */
-static gboolean is_live(const char *path)
+static gboolean is_live(const update *u, const char *path)
 {
+    if (g_str_equal(path, "memory.size"))
+        return vmhi_spec_bool_or_default(u->running, "vm", "balloon");
     return is_text(path) || is_policy(path);
 }
 
@@ -119,7 +121,7 @@ static int32_t judge(const update *u, const char *path, const char **reason)
     }
     if (!keeps && !(runs && u->live))
         return VMH_VERDICT_UNCHANGED;
-    if (!runs || (u->live && is_live(path)))
+    if (!runs || (u->live && is_live(u, path)))
         return VMH_VERDICT_APPLIED;
     *reason = u->live ? "the built-in engine cannot change it while the VM runs yet" : NULL;
     return u->persist && !u->must_live ? VMH_VERDICT_AFTER_RESTART : VMH_VERDICT_REFUSED;
@@ -153,6 +155,16 @@ static gboolean judge_all(const update *u, GStrv paths, vmh_error **error)
     return fine;
 }
 
+/* More memory for the next start makes room for it, unless the update says how much room there is. */
+static void raise_most(const update *u)
+{
+    uint64_t size = 0, most = 0;
+
+    if (vmhi_spec_u64(u->spec, "memory.size", &size) && !vmhi_spec_u64(u->spec, "memory.max", &most) &&
+        vmhi_spec_u64(u->kept, "memory.max", &most) && size > most)
+        vmhi_spec_put_u64(u->kept, "memory.max", size);
+}
+
 static gboolean tell_policy(const update *u, GStrv paths, vmh_error **error)
 {
     struct wire_message message;
@@ -164,15 +176,30 @@ static gboolean tell_policy(const update *u, GStrv paths, vmh_error **error)
     return !any || vmhi_kvm_ask(u->host, u->uuid, &message, error);
 }
 
+static gboolean tell_balloon(const update *u, vmh_error **error)
+{
+    struct wire_message message;
+    uint64_t            memory;
+
+    if (!vmhi_spec_u64(u->spec, "memory.size", &memory) || !is_live(u, "memory.size"))
+        return TRUE;
+    vmhi_kvm_put_balloon(&message, memory);
+    return vmhi_kvm_ask(u->host, u->uuid, &message, error);
+}
+
 static gboolean make(const update *u, GStrv paths, vmh_error **error)
 {
     for (guint i = 0; paths[i]; i++) {
         if (u->persist && differs(u->kept, u->spec, paths[i]))
             copy(u->kept, u->spec, paths[i]);
-        if (u->live && is_live(paths[i]))
+        if (u->live && is_live(u, paths[i]))
             copy(u->running, u->spec, paths[i]);
     }
-    if (u->live && !tell_policy(u, paths, error))
+    if (u->persist)
+        raise_most(u);
+    if (u->persist && !vmhi_kvm_check_whole(u->kept, error))
+        return FALSE;
+    if (u->live && (!tell_policy(u, paths, error) || !tell_balloon(u, error)))
         return FALSE;
     return (!u->live || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_RUNNING, u->running, error)) &&
            (!u->persist || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_SPEC, u->kept, error));

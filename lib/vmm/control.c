@@ -3,6 +3,7 @@
 #include "control.h"
 #include "device/power.h"
 #include "loop.h"
+#include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
@@ -203,6 +204,28 @@ static bool do_nic(struct client *client, struct failure *failure)
     return false;
 }
 
+static bool do_rng(struct client *client, struct failure *failure)
+{
+    (void)client;
+    return in_state(WIRE_NEW, WIRE_NEW, failure) && rng_plug(vm, failure);
+}
+
+static bool do_balloon(struct client *client, struct failure *failure)
+{
+    static bool    plugged;
+    const uint64_t size = wire_u64(&message, WIRE_T_MEMORY, vm->memory.size);
+
+    (void)client;
+    if (size > vm->memory.size)
+        return fail(failure, WIRE_VALUE, "memory.size", "more than the %llu bytes that the machine has",
+                    (unsigned long long)vm->memory.size);
+    if (!plugged && (!in_state(WIRE_NEW, WIRE_NEW, failure) || !balloon_plug(vm, failure)))
+        return false;
+    plugged = true;
+    balloon_aim(size);
+    return true;
+}
+
 static bool do_boot(struct client *client, struct failure *failure)
 {
     (void)client;
@@ -336,6 +359,7 @@ static const struct {
     {WIRE_PAUSE, do_pause},     {WIRE_RESUME, do_resume},   {WIRE_RESET, do_reset},   {WIRE_BUTTON, do_button},
     {WIRE_STOP, do_stop},       {WIRE_CONSOLE, do_console}, {WIRE_WATCH, do_watch},   {WIRE_SERIAL, do_serial},
     {WIRE_LOOK, do_look},       {WIRE_POLICY, do_policy},   {WIRE_DISK, do_disk},     {WIRE_NIC, do_nic},
+    {WIRE_RNG, do_rng},         {WIRE_BALLOON, do_balloon},
 };
 
 static bool serve(struct client *client, uint16_t type, struct failure *failure)

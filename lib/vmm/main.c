@@ -7,7 +7,6 @@
 #include "device/pci.h"
 #include "device/power.h"
 #include "loop.h"
-#include "virtio/rng.h"
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -25,7 +24,6 @@ int main(int argc, char **argv)
 {
     static struct vm     vm;
     static struct serial serial;
-    struct failure       failure;
 
     if (argc != 2 || strcmp(argv[1], "--wire=1") != 0) {
         fprintf(stderr, "vmhost-vmm is started by libvmhost, not by hand\n");
@@ -36,8 +34,6 @@ int main(int argc, char **argv)
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     if (!loop_init() || !vm_init(&vm, KVM) || !serial_init(&serial, &vm) || !power_init(&vm) || !pci_init(&vm))
         return die("cannot begin");
-    if (!rng_plug(&vm, &failure))
-        return die(failure.message);
     if (!control_run(&vm, &serial, LISTENER, FIRST_CLIENT, LAST_WORDS))
         return die("cannot serve");
     return 0;

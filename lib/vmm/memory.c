@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+enum { PAGE = 4096 };
+
 bool memory_create(struct memory *memory, uint64_t size)
 {
     const int descriptor = memfd_create("guest memory", MFD_CLOEXEC);
@@ -80,6 +82,26 @@ void *memory_at(const struct memory *memory, uint64_t address, uint64_t length)
     if (address >= memory_high(memory) || length > memory_high(memory) - address)
         return NULL;
     return memory->base + low + address;
+}
+
+uint64_t memory_address(const struct memory *memory, const void *place)
+{
+    const uint64_t offset = (uint64_t)((const uint8_t *)place - memory->base);
+
+    return offset < memory_low(memory) ? offset : offset - memory_low(memory) + MEMORY_HIGH;
+}
+
+void memory_discard(const struct memory *memory, uint64_t address, uint64_t length)
+{
+    const uint8_t *place = memory_at(memory, address, length);
+    uint64_t       start, end;
+
+    if (!place)
+        return;
+    start = ((uint64_t)(place - memory->base) + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+    end = ((uint64_t)(place - memory->base) + length) & ~(uint64_t)(PAGE - 1);
+    if (start < end)
+        fallocate(memory->descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)start, (off_t)(end - start));
 }
 
 bool memory_read(const struct memory *memory, uint64_t address, void *data, uint64_t length)

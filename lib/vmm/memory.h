@@ -27,7 +27,12 @@ bool memory_attach(const struct memory *memory, int vm);
 uint64_t memory_low(const struct memory *memory);
 uint64_t memory_high(const struct memory *memory);
 
+/* Gives a range back to the host: it reads as zero from now on. Pages that lie in it only in part stay. */
+void memory_discard(const struct memory *memory, uint64_t address, uint64_t length);
+
 /* The host's address of a range that lies wholly in the guest's memory, or NULL. The guest may change it under us. */
 void *memory_at(const struct memory *memory, uint64_t address, uint64_t length);
-bool  memory_read(const struct memory *memory, uint64_t address, void *data, uint64_t length);
-bool  memory_write(const struct memory *memory, uint64_t address, const void *data, uint64_t length);
+/* The guest's address of a place that memory_at() gave. */
+uint64_t memory_address(const struct memory *memory, const void *place);
+bool     memory_read(const struct memory *memory, uint64_t address, void *data, uint64_t length);
+bool     memory_write(const struct memory *memory, uint64_t address, const void *data, uint64_t length);

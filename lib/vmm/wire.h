@@ -35,6 +35,8 @@ enum wire_type {
     WIRE_DISK = 14,    /* descriptor: the file; NAME, READONLY, SERIAL_NUMBER, DISCARD, QUEUES */
     WIRE_NIC = 15,     /* descriptor: a tap device or a stream; NAME, MAC, KIND */
     WIRE_LOOK = 16,    /* the reply: STATE, REASON */
+    WIRE_BALLOON = 18, /* MEMORY: how much the guest is to have; the first, before the boot, makes the balloon */
+    WIRE_RNG = 19,     /* random numbers from the host */
     WIRE_POLICY = 17,  /* ON_CRASH, ON_SHUTDOWN, ON_REBOOT: what becomes of the VM; those absent stay */
 
     /* What a VMM sends: one reply to each request, with its id, and events, whose id is 0. */
@@ -127,6 +129,8 @@ struct wire_message {
 #define WIRE_STATS_MAGIC UINT32_C(0x534d4856)
 enum { WIRE_STATS_NAME = 64, WIRE_STATS_LINES = 192, WIRE_LINE_VCPU = 1, WIRE_LINE_DISK = 2, WIRE_LINE_NIC = 3 };
 
+enum { WIRE_GUEST_VALUES = 10 };
+
 struct wire_line {
     uint32_t kind; /* WIRE_LINE_…; 0: free */
     char     name[WIRE_STATS_NAME - 4];
@@ -144,6 +148,9 @@ struct wire_stats {
     uint32_t         line_count;
     char             reason[WIRE_TEXT]; /* why it ended or crashed */
     struct wire_line lines[WIRE_STATS_LINES];
+    uint32_t         guest_known; /* bits of those that the guest tells */
+    uint32_t         reserved;
+    uint64_t         guest[WIRE_GUEST_VALUES]; /* as virtio numbers the balloon's statistics */
 };
 
 /* wire_line.values of a vCPU, a disk, a NIC. */

@@ -457,7 +457,7 @@ static void destroy(struct blk *blk)
 
 static bool build(struct blk *blk, struct vm *vm, const struct blk_options *options, struct failure *failure)
 {
-    static const struct virtio_kind kind = {VIRTIO_ID_BLOCK, CLASS, start, stop};
+    static const struct virtio_kind kind = {.id = VIRTIO_ID_BLOCK, .class_code = CLASS, .start = start, .stop = stop};
     uint32_t                        block = SECTOR;
 
     if (!check(vm, options, failure) || !measure(blk, options, &block, failure) || !lock_file(options, failure))

@@ -58,6 +58,16 @@ void virtio_reset(struct virtio_device *device)
     reset_queues(device);
 }
 
+void virtio_write_config(struct virtio_device *device, uint64_t offset, unsigned size, uint64_t value)
+{
+    const struct virtio_kind *kind = device->kind;
+
+    if (!kind->written || offset != kind->writable_offset || size != kind->writable_size)
+        return;
+    memcpy(device->config + offset, &value, size);
+    kind->written(device);
+}
+
 void virtio_kick(struct virtio_device *device, unsigned queue)
 {
     const uint64_t one = 1;

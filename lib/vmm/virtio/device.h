@@ -16,6 +16,9 @@ struct virtio_kind {
     bool (*start)(struct virtio_device *device);
     /* Nothing touches the queues, or the guest, after it. Only after a start that worked. */
     void (*stop)(struct virtio_device *device);
+    /* The driver wrote to the configuration, where the kind has it writable; or NULL. */
+    void (*written)(struct virtio_device *device);
+    unsigned writable_offset, writable_size;
 };
 
 struct virtio_device {
@@ -43,4 +46,5 @@ void virtio_break(struct virtio_device *device);
 /* For the transport, under its lock. */
 bool virtio_start(struct virtio_device *device);
 void virtio_reset(struct virtio_device *device);
+void virtio_write_config(struct virtio_device *device, uint64_t offset, unsigned size, uint64_t value);
 void virtio_kick(struct virtio_device *device, unsigned queue);

@@ -341,7 +341,7 @@ static bool prepare_tap(struct net *net, struct failure *failure)
 
 static bool build(struct net *net, struct vm *vm, const struct net_options *options, struct failure *failure)
 {
-    static const struct virtio_kind kind = {VIRTIO_ID_NET, CLASS, start, stop};
+    static const struct virtio_kind kind = {.id = VIRTIO_ID_NET, .class_code = CLASS, .start = start, .stop = stop};
     struct virtio_net_config        config = {.status = VIRTIO_NET_S_LINK_UP};
 
     net->kind = options->kind;

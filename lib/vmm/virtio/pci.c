@@ -248,7 +248,9 @@ static void access_registers(struct pci_function *function, uint64_t offset, uns
             *value = atomic_exchange(&pci->interrupts, 0);
         break;
     case DEVICE:
-        if (!write)
+        if (write)
+            virtio_write_config(pci->device, offset - DEVICE, size, *value);
+        else
             read_device(pci->device, offset - DEVICE, size, value);
         break;
     case NOTIFY:

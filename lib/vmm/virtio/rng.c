@@ -70,7 +70,7 @@ static void stop(struct virtio_device *self)
 
 bool rng_plug(struct vm *vm, struct failure *failure)
 {
-    static const struct virtio_kind kind = {VIRTIO_ID_RNG, CLASS, start, stop};
+    static const struct virtio_kind kind = {.id = VIRTIO_ID_RNG, .class_code = CLASS, .start = start, .stop = stop};
 
     if (!virtio_init(&device, &kind, vm, 1) || !loop_add(device.kicks[0], EPOLLIN, on_kick, NULL))
         return fail(failure, WIRE_HOST, NULL, "no random numbers: %s", strerror(errno));
