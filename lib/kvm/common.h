@@ -63,11 +63,14 @@ void vmhi_kvm_remove(const vmhi_driver_host *host, const char *uuid, const char 
 void vmhi_kvm_not_found(vmh_error **error, const char *uuid);
 
 /* --- words.c: what is known of a VM that does not run --- */
-/* A VM's state, asked for or read; the reason is the caller's, or NULL. */
+/* A VM's state, asked for or read; the texts are the caller's, or NULL. */
 typedef struct {
     int32_t state; /* VMH_VM_… */
     char   *reason;
+    char   *sandbox; /* of one that runs; the caller's, or NULL */
 } vmhi_kvm_condition;
+void vmhi_kvm_condition_clear(vmhi_kvm_condition *condition);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(vmhi_kvm_condition, vmhi_kvm_condition_clear)
 vmhi_kvm_condition vmhi_kvm_look_at(const vmhi_driver_host *host, const char *uuid); /* list.c */
 void               vmhi_kvm_words_begin(int descriptor);
 /* VMH_VM_STOPPED or VMH_VM_CRASHED. */

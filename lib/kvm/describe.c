@@ -22,13 +22,12 @@ uint64_t vmhi_kvm_generation(const vmhi_driver_host *host, const char *uuid)
 
 vmh_spec *vmhi_kvm_describe_vm(vmhi_driver_host *host, const char *uuid, uint64_t flags, vmh_error **error)
 {
-    const vmhi_kvm_condition now = vmhi_kvm_look_at(host, uuid);
-    const gboolean           runs = now.state != VMH_VM_STOPPED && now.state != VMH_VM_CRASHED;
-    const gboolean           persistent = !vmhi_kvm_exists(host, uuid, VMHI_KVM_TRANSIENT);
-    const gboolean           kept = !runs || (flags & VMH_DESCRIBE_PERSISTENT);
-    vmh_spec                *spec = NULL;
+    g_auto(vmhi_kvm_condition) now = vmhi_kvm_look_at(host, uuid);
+    const gboolean runs = now.state != VMH_VM_STOPPED && now.state != VMH_VM_CRASHED;
+    const gboolean persistent = !vmhi_kvm_exists(host, uuid, VMHI_KVM_TRANSIENT);
+    const gboolean kept = !runs || (flags & VMH_DESCRIBE_PERSISTENT);
+    vmh_spec      *spec = NULL;
 
-    g_free(now.reason);
     if (kept && !persistent && vmhi_kvm_exists(host, uuid, NULL))
         vmhi_error_set(error, VMH_ERR_STATE, "the VM vanishes when it stops: nothing is kept for a next start");
     else
@@ -40,5 +39,7 @@ vmh_spec *vmhi_kvm_describe_vm(vmhi_driver_host *host, const char *uuid, uint64_
     vmhi_spec_put(spec, "arch", "x86_64");
     vmhi_spec_put_u64(spec, "generation", vmhi_kvm_generation(host, uuid));
     vmhi_spec_put_bool(spec, "persistent", persistent);
+    if (now.sandbox && !kept)
+        vmhi_spec_put(spec, "security.sandbox", now.sandbox);
     return spec;
 }

@@ -2,6 +2,12 @@
 /* Which VMs there are, and in which state. */
 #include "kvm/common.h"
 
+void vmhi_kvm_condition_clear(vmhi_kvm_condition *condition)
+{
+    g_clear_pointer(&condition->reason, g_free);
+    g_clear_pointer(&condition->sandbox, g_free);
+}
+
 /* Asks the VM's process where there is one, else reads its last words. */
 vmhi_kvm_condition vmhi_kvm_look_at(const vmhi_driver_host *host, const char *uuid)
 {
@@ -17,16 +23,17 @@ vmhi_kvm_condition vmhi_kvm_look_at(const vmhi_driver_host *host, const char *uu
     close(connection);
     if (answered)
         return (vmhi_kvm_condition){vmhi_kvm_state(wire_u64(&message, WIRE_T_STATE, WIRE_RUNNING)),
-                                    g_strdup(wire_text(&message, WIRE_T_REASON))};
+                                    g_strdup(wire_text(&message, WIRE_T_REASON)),
+                                    g_strdup(wire_text(&message, WIRE_T_SANDBOX))};
     if (vmh_error_code(failure) == VMH_ERR_TIMEOUT)
-        return (vmhi_kvm_condition){VMH_VM_UNKNOWN, g_strdup(failure->message)};
+        return (vmhi_kvm_condition){VMH_VM_UNKNOWN, g_strdup(failure->message), NULL};
     return vmhi_kvm_words_read(host, uuid);
 }
 
 static void tell(vmhi_driver_host *host, const char *uuid, const char *name, vmhi_visit visit, void *data)
 {
-    const vmhi_kvm_condition found = vmhi_kvm_look_at(host, uuid);
-    vmhi_vm_info             info = {.uuid = uuid, .name = name, .state = found.state, .reason = found.reason};
+    g_auto(vmhi_kvm_condition) found = vmhi_kvm_look_at(host, uuid);
+    vmhi_vm_info info = {.uuid = uuid, .name = name, .state = found.state, .reason = found.reason};
 
     info.persistent = !vmhi_kvm_exists(host, uuid, VMHI_KVM_TRANSIENT);
     /* One that vanishes with its end, and whose end nobody saw. */
@@ -34,7 +41,6 @@ static void tell(vmhi_driver_host *host, const char *uuid, const char *name, vmh
         vmhi_kvm_remove(host, uuid, name);
     else
         visit(data, &info);
-    g_free(found.reason);
 }
 
 gboolean vmhi_kvm_list(vmhi_driver_host *host, vmhi_visit visit, void *data, vmh_error **error)

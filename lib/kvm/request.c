@@ -87,13 +87,12 @@ gboolean vmhi_kvm_request(int connection, struct wire_message *message, vmh_erro
 
 void vmhi_kvm_wrong_state(const vmhi_driver_host *host, const char *uuid, vmh_error **error)
 {
-    const vmhi_kvm_condition now = vmhi_kvm_look_at(host, uuid);
+    g_auto(vmhi_kvm_condition) now = vmhi_kvm_look_at(host, uuid);
 
     if (vmhi_kvm_exists(host, uuid, NULL))
         vmhi_error_set(error, VMH_ERR_STATE, "the VM is %s", vmh_vm_state_name(now.state));
     else
         vmhi_kvm_not_found(error, uuid);
-    g_free(now.reason);
 }
 
 gboolean vmhi_kvm_ask(const vmhi_driver_host *host, const char *uuid, struct wire_message *message, vmh_error **error)

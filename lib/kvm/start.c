@@ -296,6 +296,19 @@ static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
     return tell(s, error);
 }
 
+/*
+ * Whom a VMM becomes that root starts: a user of its own, of numbers that nobody gives to people, services or
+ * containers. Of the UUID, so that nothing needs to be written down.
+ */
+static unsigned user_of(const char *uuid)
+{
+    enum { FIRST_USER = 0x70000000, USERS = 0x0fffffff };
+    char first[9];
+
+    g_strlcpy(first, uuid, sizeof(first));
+    return FIRST_USER + (unsigned)(g_ascii_strtoull(first, NULL, 16) % USERS);
+}
+
 /* --- the verbs --- */
 
 gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, gboolean paused,
@@ -303,7 +316,8 @@ gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vm
 {
     g_autofree starting *s = g_new0(starting, 1);
     char                 name[] = "vmhost-vmm", wire[] = "--wire=1";
-    char *const          arguments[] = {name, wire, NULL};
+    g_autofree char     *user = g_strdup_printf("--user=%u", user_of(uuid));
+    char *const          arguments[] = {name, wire, user, NULL};
     gboolean             done;
 
     *s = (starting){.host = host, .uuid = uuid, .spec = spec, .ours = -1, .table = {-1, -1, -1, -1}};

@@ -43,6 +43,7 @@ static const struct {
     {"nic.<id>.user", NULL},
     {"nic.<id>.mac", NULL},
     {"nic.<id>.model", "virtio"},
+    {"security.sandbox", NULL},
 };
 
 static const struct {

@@ -207,10 +207,9 @@ static gboolean make(const update *u, GStrv paths, vmh_error **error)
 
 static gboolean read_specs(update *u, vmh_error **error)
 {
-    const vmhi_kvm_condition now = vmhi_kvm_look_at(u->host, u->uuid);
-    const gboolean           runs = now.state != VMH_VM_STOPPED && now.state != VMH_VM_CRASHED;
+    g_auto(vmhi_kvm_condition) now = vmhi_kvm_look_at(u->host, u->uuid);
+    const gboolean runs = now.state != VMH_VM_STOPPED && now.state != VMH_VM_CRASHED;
 
-    g_free(now.reason);
     if (!vmhi_kvm_exists(u->host, u->uuid, VMHI_KVM_TRANSIENT))
         u->kept = vmhi_kvm_read(u->host, u->uuid, VMHI_KVM_SPEC, error);
     if (runs)

@@ -119,7 +119,7 @@ static void watch_process(machine *m);
 /* Its process is gone. Whoever sees it first clears away what vanishes with it; or it was started again already. */
 static void ended(machine *m)
 {
-    vmhi_kvm_condition left;
+    g_auto(vmhi_kvm_condition) left = {0};
 
     disconnect(m);
     if (!m->persistent) {
@@ -133,7 +133,6 @@ static void ended(machine *m)
         return;
     left = vmhi_kvm_look_at(m->watch->host, m->uuid);
     tell(m, left.state, left.reason);
-    g_free(left.reason);
 }
 
 static gboolean on_message(int descriptor, G_GNUC_UNUSED GIOCondition condition, void *data)
@@ -220,10 +219,9 @@ static void appeared(vmhi_kvm_watch *watch, const char *uuid, const char *name)
     }
     watch_process(m);
     if (m->connection < 0) {
-        vmhi_kvm_condition left = vmhi_kvm_look_at(watch->host, uuid);
+        g_auto(vmhi_kvm_condition) left = vmhi_kvm_look_at(watch->host, uuid);
 
         tell(m, left.state, left.reason);
-        g_free(left.reason);
     }
 }
 

@@ -3,6 +3,7 @@
 #include "control.h"
 #include "device/power.h"
 #include "loop.h"
+#include "sandbox.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/net.h"
@@ -338,6 +339,7 @@ static bool do_look(struct client *client, struct failure *failure)
     (void)client;
     (void)failure;
     put_state(&reply);
+    wire_put_text(&reply, WIRE_T_SANDBOX, sandbox_text());
     return true;
 }
 
@@ -346,6 +348,7 @@ static bool do_watch(struct client *client, struct failure *failure)
     (void)failure;
     client->watches = true;
     put_state(&reply);
+    wire_put_text(&reply, WIRE_T_SANDBOX, sandbox_text());
     /* Duplicated, since what a reply brings is closed when it was sent. */
     wire_put_descriptor(&reply, fcntl(vm->stats_descriptor, F_DUPFD_CLOEXEC, 0));
     return true;
@@ -459,7 +462,7 @@ static void on_wish(void *data, uint32_t events)
         end(WIRE_CRASHED, failure.message);
 }
 
-bool control_run(struct vm *machine, struct serial *port, int listener, int first, int words)
+bool control_init(struct vm *machine, struct serial *port, int listener, int first, int words)
 {
     static int where;
 
@@ -469,10 +472,7 @@ bool control_run(struct vm *machine, struct serial *port, int listener, int firs
     serial = port;
     for (unsigned i = 0; i < CLIENTS; i++)
         clients[i].descriptor = -1;
-    if (!loop_add(vm->wish_descriptor, EPOLLIN, on_wish, NULL) || !add_client(first) ||
-        /* Here, and not by whoever bound it: it is the listener whom the other side takes for its peer. */
-        listen(listener, CLIENTS) < 0 || !loop_add(listener, EPOLLIN, on_connection, &where))
-        return false;
-    loop_run();
-    return true;
+    /* Not by whoever bound it: it is the listener whom the other side takes for its peer. */
+    return listen(listener, CLIENTS) == 0 && loop_add(vm->wish_descriptor, EPOLLIN, on_wish, NULL) &&
+           add_client(first) && loop_add(listener, EPOLLIN, on_connection, &where);
 }

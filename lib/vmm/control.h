@@ -7,6 +7,7 @@
 
 /*
  * listener: a bound socket where programs connect; first: the connection of whoever started us, without whom nothing
- * is booted; words: a file that gets the VM's last state and reason. Runs until the VM has ended.
+ * is booted; words: a file that gets the VM's last state and reason. loop_run() then serves them until the VM has
+ * ended.
  */
-bool control_run(struct vm *vm, struct serial *serial, int listener, int first, int words);
+bool control_init(struct vm *vm, struct serial *serial, int listener, int first, int words);

@@ -7,12 +7,12 @@
 #include "device/pci.h"
 #include "device/power.h"
 #include "loop.h"
+#include "sandbox.h"
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 
 /* The table of descriptors that whoever starts it lays out. */
-enum { KVM = 3, LISTENER = 4, FIRST_CLIENT = 5, LAST_WORDS = 6 };
+enum { KVM = 3, LISTENER = 4, FIRST_CLIENT = 5, LAST_WORDS = 6, TABLE_END = 7 };
 
 static int die(const char *what)
 {
@@ -20,21 +20,32 @@ static int die(const char *what)
     return 1;
 }
 
+/* --user=NUMBER: whom to become when root started it. */
+static bool read_arguments(int count, char **arguments, unsigned *user)
+{
+    *user = 0;
+    return count >= 2 && strcmp(arguments[1], "--wire=1") == 0 &&
+           (count == 2 || (count == 3 && sscanf(arguments[2], "--user=%u", user) == 1));
+}
+
 int main(int argc, char **argv)
 {
     static struct vm     vm;
     static struct serial serial;
+    unsigned             user;
 
-    if (argc != 2 || strcmp(argv[1], "--wire=1") != 0) {
+    if (!read_arguments(argc, argv, &user)) {
         fprintf(stderr, "vmhost-vmm is started by libvmhost, not by hand\n");
         return 2;
     }
+    sandbox_close_from(TABLE_END);
     if (ioctl(KVM, KVM_GET_API_VERSION, 0UL) != KVM_API_VERSION)
         return die("descriptor 3 is not KVM");
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     if (!loop_init() || !vm_init(&vm, KVM) || !serial_init(&serial, &vm) || !power_init(&vm) || !pci_init(&vm))
         return die("cannot begin");
-    if (!control_run(&vm, &serial, LISTENER, FIRST_CLIENT, LAST_WORDS))
+    if (!control_init(&vm, &serial, LISTENER, FIRST_CLIENT, LAST_WORDS))
         return die("cannot serve");
+    sandbox_enter(user);
+    loop_run();
     return 0;
 }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Runs one vCPU: into the guest, and out again when it reaches a device or something is wanted of it. */
 #include "vcpu.h"
+#include "sandbox.h"
 #include <linux/kvm.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
-
-enum { KICK_SIGNAL = 34 }; /* the first that the C library leaves to programs */
 
 static void on_kick(int number)
 {
@@ -138,6 +137,7 @@ static void *run(void *data)
 {
     struct vcpu *vcpu = data;
 
+    sandbox_enter_thread(SANDBOX_VCPU);
     while (may_run(vcpu)) {
         /* The test of immediate_exit within makes sure that no kick is lost. */
         if (ioctl(vcpu->descriptor, KVM_RUN, 0) == 0) {

@@ -4,6 +4,8 @@
 
 #include "vm.h"
 
+enum { KICK_SIGNAL = 34 }; /* the first that the C library leaves to programs */
+
 /* Once, before the first thread: what makes a vCPU leave the guest. */
 bool vcpu_init(void);
 bool vcpu_start(struct vcpu *vcpu);

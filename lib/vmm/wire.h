@@ -31,10 +31,10 @@ enum wire_type {
     WIRE_BUTTON = 10,  /* the power button is pressed */
     WIRE_STOP = 11,    /* the VMM ends */
     WIRE_CONSOLE = 12, /* FORCE; the reply brings a descriptor of the console */
-    WIRE_WATCH = 13,   /* events follow on this connection; the reply: STATE, and the descriptor of the counters */
+    WIRE_WATCH = 13,   /* events follow here; the reply: STATE, SANDBOX, and the descriptor of the counters */
     WIRE_DISK = 14,    /* descriptor: the file; NAME, READONLY, SERIAL_NUMBER, DISCARD, QUEUES */
     WIRE_NIC = 15,     /* descriptor: a tap device or a stream; NAME, MAC, KIND */
-    WIRE_LOOK = 16,    /* the reply: STATE, REASON */
+    WIRE_LOOK = 16,    /* the reply: STATE, REASON, SANDBOX */
     WIRE_BALLOON = 18, /* MEMORY: how much the guest is to have; the first, before the boot, makes the balloon */
     WIRE_RNG = 19,     /* random numbers from the host */
     WIRE_POLICY = 17,  /* ON_CRASH, ON_SHUTDOWN, ON_REBOOT: what becomes of the VM; those absent stay */

@@ -3,6 +3,7 @@
 #include "blk.h"
 #include "blkio.h"
 #include "pci.h"
+#include "sandbox.h"
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/virtio_blk.h>
@@ -281,6 +282,7 @@ static void *serve(void *data)
     struct queue     *queue = data;
     struct virtqueue *ring = &queue->blk->device.queues[queue->index];
 
+    sandbox_enter_thread(SANDBOX_WORKER);
     for (;;) {
         const bool is_stopping = queue->stopping;
 

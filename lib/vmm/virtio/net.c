@@ -5,6 +5,7 @@
  */
 #include "net.h"
 #include "pci.h"
+#include "sandbox.h"
 #include <arpa/inet.h>
 #include <linux/if_tun.h>
 #include <linux/virtio_ids.h>
@@ -263,6 +264,7 @@ static void *serve(void *data)
                              {.fd = net->device.kicks[TX], .events = POLLIN}};
     bool          has_room = true;
 
+    sandbox_enter_thread(SANDBOX_WORKER);
     while (!atomic_load(&net->stopping)) {
         waits[0].fd = is_gone(net) ? -1 : net->descriptor;
         waits[0].events = (short)((has_room ? POLLIN : 0) | (net->out.done < net->out.size ? POLLOUT : 0));
