@@ -8,15 +8,16 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-enum { STACK = 64 * 1024, FIRST = 3, MOST = 32 };
+enum { STACK = 64 * 1024, STANDARD = 3, MOST = 32 };
 
 typedef struct {
     const char  *program;
     char *const *arguments;
-    const int   *descriptors;
+    const int   *descriptors; /* by what their numbers will be */
     int          count;
     char        *stack;  /* of the VMM until it executes */
     int          failed; /* errno */
@@ -30,6 +31,7 @@ static int become_vmm(void *data)
     order             *o = data;
     struct sigaction   action = {.sa_handler = SIG_DFL};
     sigset_t           none;
+    int                copies[MOST];
 
     sigemptyset(&none);
     for (int number = 1; number < NSIG; number++)
@@ -38,16 +40,15 @@ static int become_vmm(void *data)
     setsid();
     /* First out of the way, since one's number may be another's place. */
     for (int i = 0; i < o->count; i++) {
-        const int copy = fcntl(o->descriptors[i], F_DUPFD_CLOEXEC, FIRST + MOST);
-
-        if (copy < 0 || dup3(copy, FIRST + MOST + MOST + i, O_CLOEXEC) < 0)
+        copies[i] = fcntl(o->descriptors[i], F_DUPFD_CLOEXEC, MOST);
+        if (copies[i] < 0)
             goto failed;
     }
     for (int i = 0; i < o->count; i++) {
-        if (dup2(FIRST + MOST + MOST + i, FIRST + i) < 0)
+        if (dup2(copies[i], i) < 0)
             goto failed;
     }
-    if (close_range((unsigned)(FIRST + o->count), ~0u, CLOSE_RANGE_CLOEXEC) < 0 || chdir("/") < 0)
+    if (close_range((unsigned)o->count, ~0u, CLOSE_RANGE_CLOEXEC) < 0 || chdir("/") < 0)
         goto failed;
     execve(o->program, o->arguments, environment);
 failed:
@@ -85,14 +86,20 @@ gboolean vmhi_kvm_spawn(const char *program, char *const *arguments, const int *
                         vmh_error **error)
 {
     char *stacks = mmap(NULL, 2 * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    order o = {program, arguments, descriptors, count, stacks + STACK, 0};
+    /* The program's own first three would be kept open: a terminal, or a pipe whose reader waits for its end. */
+    const int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int       table[MOST] = {nothing, nothing, nothing};
+    order     o = {program, arguments, table, STANDARD + count, stacks + STACK, 0};
 
-    if (stacks == MAP_FAILED)
+    memcpy(table + STANDARD, descriptors, sizeof(int) * (gsize)count);
+    if (stacks == MAP_FAILED || nothing < 0)
         o.failed = errno;
-    else if (run(&o, stacks) == 0)
-        o.failed = 0;
+    else
+        run(&o, stacks);
     if (stacks != MAP_FAILED)
         munmap(stacks, 2 * STACK);
+    if (nothing >= 0)
+        close(nothing);
     if (!o.failed)
         return TRUE;
     vmhi_error_set_native(error, VMH_ERR_HYPERVISOR, VMHI_KVM, o.failed, NULL, "cannot start %s: %s", program,
