@@ -407,8 +407,8 @@ static void on_message(void *data, uint32_t events)
         answer(client);
     } else if (got == 0 || (errno != EAGAIN && errno != EBADMSG)) {
         drop(client);
-        /* Nobody else could boot it. */
-        if (vm->stats->state == WIRE_NEW)
+        /* The first is whoever started us, and alone knows what to boot; others may look and leave. */
+        if (client == &clients[0] && vm->stats->state == WIRE_NEW)
             loop_end();
     }
 }
