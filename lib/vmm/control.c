@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Requests, one function each, and the events that tell all who watch. */
 #include "control.h"
+#include "device/pci.h"
 #include "device/power.h"
 #include "loop.h"
 #include "sandbox.h"
@@ -50,6 +51,14 @@ static void put_state(struct wire_message *what)
     wire_put_text(what, WIRE_T_REASON, vm->stats->reason);
 }
 
+static void tell_all(const struct wire_message *event)
+{
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        if (clients[i].descriptor >= 0 && clients[i].watches)
+            send_to(&clients[i], event);
+    }
+}
+
 static void set_state(int state, const char *reason)
 {
     struct wire_message event;
@@ -57,10 +66,16 @@ static void set_state(int state, const char *reason)
     vm_set_state(vm, state, reason);
     wire_begin(&event, WIRE_STATE, 0);
     put_state(&event);
-    for (unsigned i = 0; i < CLIENTS; i++) {
-        if (clients[i].descriptor >= 0 && clients[i].watches)
-            send_to(&clients[i], &event);
-    }
+    tell_all(&event);
+}
+
+static void tell_unplugged(const char *name)
+{
+    struct wire_message event;
+
+    wire_begin(&event, WIRE_UNPLUGGED, 0);
+    wire_put_text(&event, WIRE_T_NAME, name);
+    tell_all(&event);
 }
 
 /* For programs that were not connected then. */
@@ -205,6 +220,15 @@ static bool do_nic(struct client *client, struct failure *failure)
     return false;
 }
 
+/* What was asked is told; whether the guest does it an event tells, which follows the reply. */
+static bool do_unplug(struct client *client, struct failure *failure)
+{
+    const char *name = wire_text(&message, WIRE_T_NAME);
+
+    (void)client;
+    return may_plug(failure) && pci_unplug(name ? name : "", wire_u64(&message, WIRE_T_FORCE, 0) != 0, failure);
+}
+
 static bool do_rng(struct client *client, struct failure *failure)
 {
     (void)client;
@@ -336,10 +360,14 @@ static bool do_console(struct client *client, struct failure *failure)
 
 static bool do_look(struct client *client, struct failure *failure)
 {
+    char devices[PCI_SLOTS * PCI_NAME + 1];
+
     (void)client;
     (void)failure;
     put_state(&reply);
     wire_put_text(&reply, WIRE_T_SANDBOX, sandbox_text());
+    pci_list(devices, sizeof(devices));
+    wire_put_text(&reply, WIRE_T_DEVICES, devices);
     return true;
 }
 
@@ -362,7 +390,7 @@ static const struct {
     {WIRE_PAUSE, do_pause},     {WIRE_RESUME, do_resume},   {WIRE_RESET, do_reset},   {WIRE_BUTTON, do_button},
     {WIRE_STOP, do_stop},       {WIRE_CONSOLE, do_console}, {WIRE_WATCH, do_watch},   {WIRE_SERIAL, do_serial},
     {WIRE_LOOK, do_look},       {WIRE_POLICY, do_policy},   {WIRE_DISK, do_disk},     {WIRE_NIC, do_nic},
-    {WIRE_RNG, do_rng},         {WIRE_BALLOON, do_balloon},
+    {WIRE_RNG, do_rng},         {WIRE_BALLOON, do_balloon}, {WIRE_UNPLUG, do_unplug},
 };
 
 static bool serve(struct client *client, uint16_t type, struct failure *failure)
@@ -462,6 +490,28 @@ static void on_wish(void *data, uint32_t events)
         end(WIRE_CRASHED, failure.message);
 }
 
+/* Held vCPUs are in no device. */
+static void on_ejected(void *data, uint32_t events)
+{
+    struct pci_function *function;
+    uint64_t             count;
+
+    (void)data;
+    (void)events;
+    if (read(vm->eject_descriptor, &count, sizeof(count)) < 0)
+        return;
+    vm_hold(vm);
+    while ((function = pci_take_ejected())) {
+        char name[PCI_NAME];
+
+        memcpy(name, function->name, sizeof(name));
+        function->kind->destroy(function);
+        tell_unplugged(name);
+    }
+    if (vm->stats->state == WIRE_RUNNING)
+        vm_release(vm);
+}
+
 bool control_init(struct vm *machine, struct serial *port, int listener, int first, int words)
 {
     static int where;
@@ -474,5 +524,6 @@ bool control_init(struct vm *machine, struct serial *port, int listener, int fir
         clients[i].descriptor = -1;
     /* Not by whoever bound it: it is the listener whom the other side takes for its peer. */
     return listen(listener, CLIENTS) == 0 && loop_add(vm->wish_descriptor, EPOLLIN, on_wish, NULL) &&
-           add_client(first) && loop_add(listener, EPOLLIN, on_connection, &where);
+           loop_add(vm->eject_descriptor, EPOLLIN, on_ejected, NULL) && add_client(first) &&
+           loop_add(listener, EPOLLIN, on_connection, &where);
 }

@@ -38,7 +38,8 @@ bool vm_init(struct vm *vm, int kvm)
     bus_init(&vm->ports);
     bus_init(&vm->mmio);
     vm->wish_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return vm->wish_descriptor >= 0 && make_stats(vm) && vcpu_init();
+    vm->eject_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return vm->wish_descriptor >= 0 && vm->eject_descriptor >= 0 && make_stats(vm) && vcpu_init();
 }
 
 bool vm_set_machine(struct vm *vm, uint64_t memory, uint64_t cpus, struct failure *failure)
@@ -176,7 +177,7 @@ void vm_hold(struct vm *vm)
 void vm_release(struct vm *vm)
 {
     pthread_mutex_lock(&vm->lock);
-    vm->holding = false;
+    vm->holding = vm->wish != VM_NOTHING;
     pthread_cond_broadcast(&vm->changed);
     pthread_mutex_unlock(&vm->lock);
 }
@@ -272,4 +273,11 @@ struct wire_line *vm_add_line(struct vm *vm, uint32_t kind, const char *name)
         stats->line_count = (uint32_t)(line - stats->lines) + 1;
     __atomic_add_fetch(&stats->sequence, 1, __ATOMIC_RELEASE);
     return line;
+}
+
+void vm_remove_line(struct vm *vm, struct wire_line *line)
+{
+    __atomic_add_fetch(&vm->stats->sequence, 1, __ATOMIC_ACQ_REL);
+    memset(line, 0, sizeof(*line));
+    __atomic_add_fetch(&vm->stats->sequence, 1, __ATOMIC_RELEASE);
 }

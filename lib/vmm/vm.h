@@ -64,7 +64,8 @@ struct vm {
     unsigned        held;
     enum vm_wish    wish;
     char            wish_reason[WIRE_TEXT];
-    int             wish_descriptor; /* an eventfd of the loop */
+    int             wish_descriptor;  /* an eventfd of the loop */
+    int             eject_descriptor; /* likewise: devices were taken out */
 
     struct wire_stats *stats;
     int                stats_descriptor;
@@ -76,7 +77,7 @@ bool vm_set_machine(struct vm *vm, uint64_t memory, uint64_t cpus, struct failur
 /* Makes KVM's machine, loads the guest and lets its vCPUs run, or wait when paused. */
 bool vm_boot(struct vm *vm, bool paused, struct failure *failure);
 bool vm_reset(struct vm *vm, struct failure *failure);
-/* Waits until no vCPU runs, or lets them go on. */
+/* Waits until no vCPU runs, or lets them go on, but for what is wanted of the control thread. */
 void vm_hold(struct vm *vm);
 void vm_release(struct vm *vm);
 /* vCPUs end, KVM's machine is no more; the memory stays. */
@@ -92,3 +93,4 @@ bool vm_message_interrupt(struct vm *vm, uint64_t address, uint32_t data);
 /* The counters: writers enclose what belongs together. Under the lock of whoever owns the lines. */
 void              vm_set_state(struct vm *vm, int state, const char *reason);
 struct wire_line *vm_add_line(struct vm *vm, uint32_t kind, const char *name);
+void              vm_remove_line(struct vm *vm, struct wire_line *line);

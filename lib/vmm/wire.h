@@ -34,15 +34,17 @@ enum wire_type {
     WIRE_WATCH = 13,   /* events follow here; the reply: STATE, SANDBOX, and the descriptor of the counters */
     WIRE_DISK = 14,    /* descriptor: the file; NAME, READONLY, SERIAL_NUMBER, DISCARD, QUEUES */
     WIRE_NIC = 15,     /* descriptor: a tap device or a stream; NAME, MAC, KIND */
-    WIRE_LOOK = 16,    /* the reply: STATE, REASON, SANDBOX */
+    WIRE_LOOK = 16,    /* the reply: STATE, REASON, SANDBOX, DEVICES */
     WIRE_BALLOON = 18, /* MEMORY: how much the guest is to have; the first, before the boot, makes the balloon */
     WIRE_RNG = 19,     /* random numbers from the host */
+    WIRE_UNPLUG = 20,  /* NAME, such as disk.root; FORCE: at once, if the guest has not looked at it yet */
     WIRE_POLICY = 17,  /* ON_CRASH, ON_SHUTDOWN, ON_REBOOT: what becomes of the VM; those absent stay */
 
     /* What a VMM sends: one reply to each request, with its id, and events, whose id is 0. */
     WIRE_DONE = 0x100,
-    WIRE_FAILED = 0x101, /* CODE, MESSAGE, PROPERTY */
-    WIRE_STATE = 0x102   /* STATE, REASON */
+    WIRE_FAILED = 0x101,   /* CODE, MESSAGE, PROPERTY */
+    WIRE_STATE = 0x102,    /* STATE, REASON */
+    WIRE_UNPLUGGED = 0x103 /* NAME: the guest let go of it, and it is gone */
 };
 
 enum wire_tag {
@@ -68,7 +70,8 @@ enum wire_tag {
     WIRE_T_QUEUES = 20,
     WIRE_T_ON_CRASH = 21,
     WIRE_T_ON_SHUTDOWN = 22,
-    WIRE_T_ON_REBOOT = 23
+    WIRE_T_ON_REBOOT = 23,
+    WIRE_T_DEVICES = 24 /* the names of those that can be unplugged, a line each */
 };
 
 /* WIRE_T_KIND: what the kernel's file is; the VMM looks at its content but where it is flat. */
@@ -86,7 +89,8 @@ enum {
     WIRE_VALUE = 2,       /* what was given is wrong */
     WIRE_WRONG_STATE = 3,
     WIRE_BUSY = 4,
-    WIRE_HOST = 5 /* the host's kernel refused */
+    WIRE_HOST = 5,  /* the host's kernel refused */
+    WIRE_ABSENT = 6 /* what was named is not there */
 };
 
 /* What becomes of it. */

@@ -312,10 +312,146 @@ START_TEST(what_is_plugged_in_later_is_told_once)
     pci_power_on();
     plug_disk(false);
     ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_EVENT, 1), POWER_EVENT_PCI);
-    ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_PCI, 4), 1 << 2);
+    ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_PCI_IN, 4), 1 << 2);
     ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_EVENT, 1), 0);
-    ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_PCI, 4), 0);
+    ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_PCI_IN, 4), 0);
     ck_assert(answers_at(load(&vm.mmio, config(2, PCI_BASE_ADDRESS_0), 4)));
+    pci_power_off();
+}
+END_TEST
+
+static bool is_there(unsigned slot)
+{
+    return load(&vm.mmio, config(slot, PCI_VENDOR_ID), 2) == 0x1af4;
+}
+
+static void unplug(const char *name, bool at_once)
+{
+    struct failure failure = {0};
+
+    ck_assert_msg(pci_unplug(name, at_once, &failure), "%s", failure.message);
+}
+
+/* What the control thread does. */
+static unsigned destroy_ejected(void)
+{
+    struct pci_function *function;
+    unsigned             count = 0;
+
+    for (; (function = pci_take_ejected()); count++)
+        function->kind->destroy(function);
+    return count;
+}
+
+START_TEST(what_the_guest_lets_go_of_is_gone)
+{
+    char names[256];
+
+    make_machine();
+    plug_disk(false);
+    plug_disk(false);
+    pci_power_on();
+    start_driver();
+    ck_assert(is_there(1) && is_there(2));
+    /* It was not asked to. */
+    store(&vm.ports, POWER_PORT + POWER_PCI_OUT, 4, UINT32_MAX);
+    ck_assert(is_there(1) && is_there(2));
+    unplug("disk.0", false);
+    ck_assert(is_there(1));
+    ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_EVENT, 1), POWER_EVENT_PCI);
+    ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_PCI_IN, 4), 0);
+    ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_PCI_OUT, 4), 1 << 1);
+    ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_PCI_OUT, 4), 0);
+    /* Half a register is none. */
+    store(&vm.ports, POWER_PORT + POWER_PCI_OUT, 2, UINT16_MAX);
+    store(&vm.ports, POWER_PORT + POWER_PCI_IN, 4, UINT32_MAX);
+    ck_assert(is_there(1));
+    store(&vm.ports, POWER_PORT + POWER_PCI_OUT, 4, UINT32_MAX);
+    ck_assert(!is_there(1) && is_there(2));
+    ck_assert(!answers_at(PCI_WINDOW + (1 << 20)));
+    pci_list(names, sizeof(names));
+    ck_assert_str_eq(names, "disk.1\n");
+    ck_assert_uint_eq(destroy_ejected(), 1);
+    ck_assert_uint_eq(vm.stats->lines[0].kind, 0);
+    ck_assert_uint_eq(vm.stats->lines[1].kind, WIRE_LINE_DISK);
+    pci_power_off();
+}
+END_TEST
+
+START_TEST(a_slot_is_used_again)
+{
+    make_machine();
+    plug_disk(false);
+    pci_power_on();
+    ck_assert(is_there(1));
+    unplug("disk.0", false);
+    unplug("disk.0", false);
+    store(&vm.ports, POWER_PORT + POWER_PCI_OUT, 4, 1 << 1);
+    plug_disk(false);
+    ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_PCI_IN, 4), 1 << 1);
+    /* The one that is there now was not meant. */
+    ck_assert_uint_eq(load(&vm.ports, POWER_PORT + POWER_PCI_OUT, 4), 0);
+    store(&vm.ports, POWER_PORT + POWER_PCI_OUT, 4, 1 << 1);
+    ck_assert(is_there(1));
+    ck_assert_uint_eq(destroy_ejected(), 1);
+    start_driver();
+    ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, 0, DATA, SECTOR, NULL), VIRTIO_BLK_S_OK);
+    ck_assert_uint_eq(vm.stats->lines[1].values[WIRE_DISK_READS], 1);
+    pci_power_off();
+}
+END_TEST
+
+START_TEST(what_nobody_looked_at_goes_at_once)
+{
+    struct failure failure = {0};
+
+    make_machine();
+    plug_disk(false);
+    unplug("disk.0", false); /* the power is off */
+    ck_assert_uint_eq(destroy_ejected(), 1);
+    ck_assert(!pci_unplug("disk.0", true, &failure));
+    ck_assert_int_eq(failure.code, WIRE_ABSENT);
+    ck_assert(!pci_unplug("", true, &failure));
+    pci_power_on();
+    plug_disk(false);
+    unplug("disk.1", true);
+    ck_assert_uint_eq(destroy_ejected(), 1);
+    plug_disk(false);
+    ck_assert(is_there(1));
+    unplug("disk.2", true);
+    ck_assert_uint_eq(destroy_ejected(), 0);
+    /* A guest that never lets go of it finds it no more when it starts again. */
+    pci_power_off();
+    ck_assert_uint_eq(destroy_ejected(), 1);
+    pci_power_on();
+    ck_assert(!is_there(1));
+    pci_power_off();
+}
+END_TEST
+
+START_TEST(a_disk_that_is_let_go_of_is_free)
+{
+    char               path[64];
+    struct blk_options options = {.name = "again", .serial = "", .queues = 1};
+    struct failure     failure = {0};
+
+    make_machine();
+    plug_disk(false);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", disk);
+    options.descriptor = open(path, O_RDWR | O_CLOEXEC);
+    ck_assert(!blk_plug(&vm, &options, &failure));
+    ck_assert_int_eq(failure.code, WIRE_BUSY);
+    pci_power_on();
+    start_driver();
+    request(VIRTIO_BLK_T_IN, 0, DATA, SECTOR, NULL);
+    unplug("disk.0", false);
+    /* In use, and all that it has still to do is done or dropped first. */
+    describe(0, HEADER, sizeof(struct virtio_blk_outhdr), 0);
+    offer();
+    store(&vm.ports, POWER_PORT + POWER_PCI_OUT, 4, 1 << 1);
+    ck_assert_uint_eq(destroy_ejected(), 1);
+    ck_assert_msg(blk_plug(&vm, &options, &failure), "%s", failure.message);
+    ck_assert(is_there(1));
     pci_power_off();
 }
 END_TEST
@@ -685,8 +821,10 @@ START_TEST(garbage_in_the_rings_does_no_harm)
 END_TEST
 
 UNIT_RUN("virtio", configuration_has_two_ways, the_reset_port_amid_the_others_works, bars_are_sized_and_moved,
-         a_bar_takes_no_other_place, what_is_plugged_in_later_is_told_once, a_masked_interrupt_is_pending,
-         the_bar_is_reached_through_the_configuration, features_must_be_offered, a_disk_is_read_and_written,
-         what_a_disk_cannot_do_is_an_error, a_readonly_disk_stays_as_it_is, requests_without_sense_break_one_disk,
-         disks_that_are_none_are_refused, a_file_is_read_with_and_without_a_ring,
-         garbage_in_every_register_does_no_harm, garbage_in_the_rings_does_no_harm)
+         a_bar_takes_no_other_place, what_is_plugged_in_later_is_told_once, what_the_guest_lets_go_of_is_gone,
+         a_slot_is_used_again, what_nobody_looked_at_goes_at_once, a_disk_that_is_let_go_of_is_free,
+         a_masked_interrupt_is_pending, the_bar_is_reached_through_the_configuration, features_must_be_offered,
+         a_disk_is_read_and_written, what_a_disk_cannot_do_is_an_error, a_readonly_disk_stays_as_it_is,
+         requests_without_sense_break_one_disk, disks_that_are_none_are_refused,
+         a_file_is_read_with_and_without_a_ring, garbage_in_every_register_does_no_harm,
+         garbage_in_the_rings_does_no_harm)

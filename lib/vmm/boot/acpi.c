@@ -19,6 +19,7 @@ enum {
     ACCESS_DWORD = 3,
     BUTTON_PRESSED = 0x80, /* what a Notify says */
     DEVICE_CHECK = 1,
+    EJECT_REQUEST = 3,
     CONTROL_METHOD_BUTTON = 1 << 4,
     SLEEP_BUTTON_ABSENT = 1 << 5,
     HAS_RESET_REGISTER = 1 << 10,
@@ -184,10 +185,21 @@ static void load_local(struct aml *aml, const char *name, unsigned local)
     aml_byte(aml, (uint8_t)(0x60 + local));
 }
 
-/* The event device reads which events there are, and tells the guest of the button and of new PCI devices. */
+/* Of the slots whose bit is set in the local variable. */
+static void notify_slots(struct aml *aml, unsigned local, uint8_t value)
+{
+    char slot[32];
+
+    for (unsigned i = 1; i < PCI_SLOTS; i++) {
+        /* From the root, of three names. */
+        snprintf(slot, sizeof(slot), "\\\x2f\x03_SB_PCI0S%02X_", i);
+        aml_notify_if(aml, local, UINT32_C(1) << i, slot, value);
+    }
+}
+
+/* The event device reads which events there are, and tells the guest of the button and of PCI devices. */
 static void add_events(struct aml *aml)
 {
-    char   slot[32];
     size_t device = aml_open_device(aml, "PWRB");
 
     aml_name_id(aml, "_HID", "PNP0C0C");
@@ -198,21 +210,20 @@ static void add_events(struct aml *aml)
     aml_interrupt(aml, POWER_LINE);
     aml_close_resources(aml, resources);
     add_register(aml, "EVTR", "EVTS", POWER_PORT + POWER_EVENT, 1, ACCESS_BYTE);
-    add_register(aml, "PCIR", "PCIS", POWER_PORT + POWER_PCI, 4, ACCESS_DWORD);
+    add_register(aml, "INRG", "PCII", POWER_PORT + POWER_PCI_IN, 4, ACCESS_DWORD);
+    add_register(aml, "OUTR", "PCIO", POWER_PORT + POWER_PCI_OUT, 4, ACCESS_DWORD);
     const size_t open = aml_open_method(aml, "_EVT", 1);
     load_local(aml, "EVTS", 0);
     aml_notify_if(aml, 0, POWER_EVENT_BUTTON, "PWRB", BUTTON_PRESSED);
-    load_local(aml, "PCIS", 1);
-    for (unsigned i = 1; i < PCI_SLOTS; i++) {
-        /* From the root, of three names. */
-        snprintf(slot, sizeof(slot), "\\\x2f\x03_SB_PCI0S%02X_", i);
-        aml_notify_if(aml, 1, UINT32_C(1) << i, slot, DEVICE_CHECK);
-    }
+    load_local(aml, "PCII", 1);
+    notify_slots(aml, 1, DEVICE_CHECK);
+    load_local(aml, "PCIO", 2);
+    notify_slots(aml, 2, EJECT_REQUEST);
     aml_close(aml, open);
     aml_close(aml, device);
 }
 
-/* Something may be put into it while the guest runs. */
+/* Something may be put into it while the guest runs, and taken out again when the guest writes that it lets go. */
 static void add_slot(struct aml *aml, unsigned slot)
 {
     char name[8];
@@ -221,7 +232,9 @@ static void add_slot(struct aml *aml, unsigned slot)
     const size_t device = aml_open_device(aml, name);
     aml_name_integer(aml, "_ADR", slot << 16);
     aml_name_integer(aml, "_SUN", slot);
-    aml_name_integer(aml, "_RMV", 1);
+    const size_t eject = aml_open_method(aml, "_EJ0", 1);
+    aml_store(aml, UINT32_C(1) << slot % PCI_SLOTS, "\\\x2f\x03_SB_GED_PCIO");
+    aml_close(aml, eject);
     aml_close(aml, device);
 }
 

@@ -17,6 +17,7 @@ enum {
     OP_EXTENDED = 0x5b,
     OP_DEVICE = 0x82,
     OP_LOCAL = 0x60,
+    OP_STORE = 0x70,
     OP_AND = 0x7b,
     OP_NOTIFY = 0x86,
     OP_IF = 0xa0,
@@ -183,6 +184,13 @@ void aml_notify_if(struct aml *aml, unsigned local, uint32_t mask, const char *d
     aml_bytes(aml, device, strlen(device));
     aml_integer(aml, value);
     aml_close(aml, open);
+}
+
+void aml_store(struct aml *aml, uint32_t value, const char *target)
+{
+    aml_byte(aml, OP_STORE);
+    aml_integer(aml, value);
+    aml_bytes(aml, target, strlen(target));
 }
 
 struct aml_resources aml_open_resources(struct aml *aml)

@@ -31,6 +31,9 @@ void aml_name_id(struct aml *aml, const char *name, const char *id);
 /* If (Local & mask) { Notify (name, value) }, of the local variable with that number. */
 void aml_notify_if(struct aml *aml, unsigned local, uint32_t mask, const char *name, uint8_t value);
 
+/* Store (value, name) */
+void aml_store(struct aml *aml, uint32_t value, const char *name);
+
 /* A resource template: a buffer, whose parts follow until aml_close_resources(). */
 struct aml_resources {
     size_t open;

@@ -3,6 +3,7 @@
 #include "pci.h"
 #include "power.h"
 #include <linux/pci_regs.h>
+#include <stdlib.h>
 
 enum {
     BRIDGE_VENDOR = 0x1b36,
@@ -21,6 +22,7 @@ static struct vm           *vm;
 static pthread_mutex_t      lock = PTHREAD_MUTEX_INITIALIZER; /* of configurations, and of where BARs are */
 static struct pci_function  bridge;
 static struct pci_function *functions[PCI_SLOTS];
+static struct pci_function *ejected;
 static bool                 is_on;
 static uint32_t             address;
 
@@ -203,6 +205,7 @@ static void access_config(unsigned number, unsigned offset, unsigned size, bool 
 
     if (!function || size > 4 || offset + size > PCI_CONFIG)
         return;
+    function->is_seen = true;
     if (function->kind && function->kind->configure &&
         function->kind->configure(function, offset, size, write, value))
         return;
@@ -300,6 +303,7 @@ static void assign_bar(struct pci_function *function)
 static void power_on(struct pci_function *function)
 {
     pthread_mutex_lock(&function->vector_lock);
+    function->is_seen = false;
     function->vectors_enabled = function->vectors_masked = false;
     for (unsigned i = 0; i < function->vector_count; i++)
         function->vectors[i] = (struct pci_vector){.control = PCI_MSIX_ENTRY_CTRL_MASKBIT};
@@ -327,8 +331,109 @@ bool pci_plug(struct pci_function *function, struct failure *failure)
     }
     pthread_mutex_unlock(&lock);
     if (must_tell)
-        power_pci_slot(slot);
+        power_pci_in(slot);
     return slot < PCI_SLOTS ? true : fail(failure, WIRE_VALUE, NULL, "more than %d devices", PCI_SLOTS - 1);
+}
+
+/* --- taking out --- */
+
+static void switch_off(struct pci_function *function)
+{
+    place(function, 0);
+    if (function->kind)
+        function->kind->power_off(function);
+    memcpy(function->config, function->initial, sizeof(function->config));
+}
+
+/* A vCPU may still be on its way into it, so it is only put aside. */
+static void take_out(unsigned slot)
+{
+    struct pci_function *function = functions[slot];
+    const uint64_t       one = 1;
+
+    switch_off(function);
+    functions[slot] = NULL;
+    function->next = ejected;
+    ejected = function;
+    if (write(vm->eject_descriptor, &one, sizeof(one)) < 0)
+        abort(); /* nobody lets it count that far */
+}
+
+/* PCI_SLOTS: none. */
+static unsigned find(const char *name)
+{
+    unsigned slot = 0;
+
+    while (slot < PCI_SLOTS && !(functions[slot] && *name && strcmp(functions[slot]->name, name) == 0))
+        slot++;
+    return slot;
+}
+
+bool pci_name(struct pci_function *function, const char *class_name, const char *id, struct failure *failure)
+{
+    const int length = snprintf(function->name, sizeof(function->name), "%s.%s", class_name, id);
+    bool      is_free;
+
+    pthread_mutex_lock(&lock);
+    is_free = find(function->name) == PCI_SLOTS;
+    pthread_mutex_unlock(&lock);
+    if (length >= PCI_NAME)
+        return fail(failure, WIRE_VALUE, NULL, "the name %s… is too long", function->name);
+    return is_free ? true : fail(failure, WIRE_VALUE, NULL, "another %s has that name", class_name);
+}
+
+bool pci_unplug(const char *name, bool at_once, struct failure *failure)
+{
+    unsigned slot;
+    bool     must_tell = false;
+
+    pthread_mutex_lock(&lock);
+    slot = find(name);
+    if (slot < PCI_SLOTS) {
+        functions[slot]->is_asked = true;
+        must_tell = is_on && !(at_once && !functions[slot]->is_seen);
+        if (!must_tell)
+            take_out(slot);
+    }
+    pthread_mutex_unlock(&lock);
+    if (must_tell)
+        power_pci_out(slot);
+    return slot < PCI_SLOTS ? true : fail(failure, WIRE_ABSENT, NULL, "there is no %s", name);
+}
+
+void pci_eject(uint32_t slots)
+{
+    pthread_mutex_lock(&lock);
+    for (unsigned i = 0; i < PCI_SLOTS; i++) {
+        if (slots >> i & 1 && functions[i] && functions[i]->is_asked)
+            take_out(i);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+struct pci_function *pci_take_ejected(void)
+{
+    struct pci_function *function;
+
+    pthread_mutex_lock(&lock);
+    function = ejected;
+    if (function)
+        ejected = function->next;
+    pthread_mutex_unlock(&lock);
+    return function;
+}
+
+void pci_list(char *text, size_t size)
+{
+    size_t length = 0;
+
+    *text = '\0';
+    pthread_mutex_lock(&lock);
+    for (unsigned i = 0; i < PCI_SLOTS; i++) {
+        if (functions[i] && *functions[i]->name && length + PCI_NAME < size)
+            length += (size_t)snprintf(text + length, size - length, "%s\n", functions[i]->name);
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 /* --- power --- */
@@ -350,14 +455,12 @@ void pci_power_off(void)
     pthread_mutex_lock(&lock);
     is_on = false;
     for (unsigned i = 0; i < PCI_SLOTS; i++) {
-        struct pci_function *function = functions[i];
-
-        if (!function)
+        if (!functions[i])
             continue;
-        place(function, 0);
-        if (function->kind)
-            function->kind->power_off(function);
-        memcpy(function->config, function->initial, sizeof(function->config));
+        if (functions[i]->is_asked)
+            take_out(i);
+        else
+            switch_off(functions[i]);
     }
     pthread_mutex_unlock(&lock);
 }

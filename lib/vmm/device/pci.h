@@ -10,7 +10,15 @@
 #define PCI_WINDOW UINT64_C(0xc0000000)
 #define PCI_WINDOW_SIZE UINT64_C(0x20000000)
 
-enum { PCI_SLOTS = 32, PCI_CONFIG = 256, PCI_PORT = 0xcf8, PCI_PORTS = 8, PCI_VECTORS = 32, PCI_NO_VECTOR = 0xffff };
+enum {
+    PCI_SLOTS = 32,
+    PCI_CONFIG = 256,
+    PCI_PORT = 0xcf8,
+    PCI_PORTS = 8,
+    PCI_VECTORS = 32,
+    PCI_NO_VECTOR = 0xffff,
+    PCI_NAME = 48
+};
 
 struct pci_function;
 
@@ -23,6 +31,8 @@ struct pci_kind {
     void (*place)(struct pci_function *function, uint64_t address, bool is_there);
     /* As when the power is off: no thread of it touches the guest afterwards. */
     void (*power_off)(struct pci_function *function);
+    /* Frees it, when it was taken out, its power is off and no vCPU is in it. */
+    void (*destroy)(struct pci_function *function);
 };
 
 struct pci_vector {
@@ -33,8 +43,9 @@ struct pci_vector {
 };
 
 struct pci_function {
-    const struct pci_kind *kind; /* NULL: it has nothing but its configuration */
-    pthread_mutex_t        lock; /* of the device; taken after the bus's */
+    const struct pci_kind *kind;           /* NULL: it has nothing but its configuration */
+    char                   name[PCI_NAME]; /* such as disk.root; "": it stays for good */
+    pthread_mutex_t        lock;           /* of the device; taken after the bus's */
     unsigned               slot;
     uint8_t                config[PCI_CONFIG];
     uint8_t                writable[PCI_CONFIG]; /* the bits that the guest may change */
@@ -42,6 +53,9 @@ struct pci_function {
     unsigned               last_capability, free_config;
     uint32_t               bar_size; /* a power of two, at least three pages; 0: none */
     uint64_t               bar;      /* where it answers; 0: nowhere */
+    bool                   is_seen;  /* the guest has looked at it */
+    bool                   is_asked; /* the guest was asked to let go of it */
+    struct pci_function   *next;     /* of those that were taken out */
 
     /* MSI-X. Its lock is the last that is taken, from any thread. */
     pthread_mutex_t   vector_lock;
@@ -59,8 +73,21 @@ void pci_describe(struct pci_function *function, const struct pci_kind *kind, ui
 unsigned pci_add_capability(struct pci_function *function, uint8_t id, const void *data, unsigned size);
 /* The last two pages of the BAR hold the table and what is pending. */
 void pci_add_vectors(struct pci_function *function, unsigned count);
+/* The name is that of a device which can be taken out again, and of no other. */
+bool pci_name(struct pci_function *function, const char *class_name, const char *id, struct failure *failure);
 /* Into a machine that runs, too: the guest is told. */
 bool pci_plug(struct pci_function *function, struct failure *failure);
+/*
+ * Asks the guest to let go of it. It is taken out when the guest says so, however late, or when the power goes off;
+ * at once, if the guest has not looked at it yet and that is wanted.
+ */
+bool pci_unplug(const char *name, bool at_once, struct failure *failure);
+/* The guest lets go of these slots; others than it was asked for are still its own. */
+void pci_eject(uint32_t slots);
+/* One that was taken out, which is now the caller's to destroy, or NULL. The VM's eject_descriptor tells when. */
+struct pci_function *pci_take_ejected(void);
+/* The names of those that are there, a line each. */
+void pci_list(char *text, size_t size);
 
 /* With a new machine of KVM's, and before it goes. */
 void pci_power_on(void);

@@ -11,7 +11,8 @@ enum {
     POWER_STATUS = 1,
     POWER_RESET = 2,
     POWER_EVENT = 4,
-    POWER_PCI = 8,
+    POWER_PCI_IN = 8,   /* the slots into which something was put */
+    POWER_PCI_OUT = 12, /* those that the guest is asked to give up; written: those that it gives up */
     POWER_LINE = 9
 };
 enum { POWER_RESET_VALUE = 1, POWER_SLEEP_OFF = 5, POWER_EVENT_BUTTON = 1, POWER_EVENT_PCI = 2 };
@@ -22,5 +23,6 @@ void power_reset(void);
 void power_access_reset(bool write, uint64_t *value);
 /* The guest learns of these if it has the driver. */
 void power_button(void);
-/* A device was put into a slot of the PCI bus. */
-void power_pci_slot(unsigned slot);
+/* A device was put into a slot of the PCI bus, or the guest shall let go of the one that is there. */
+void power_pci_in(unsigned slot);
+void power_pci_out(unsigned slot);

@@ -377,21 +377,10 @@ static bool measure(struct blk *blk, const struct blk_options *options, uint32_t
     return true;
 }
 
-static bool has_line(const struct vm *vm, const char *name)
-{
-    for (unsigned i = 0; i < vm->stats->line_count; i++) {
-        if (vm->stats->lines[i].kind == WIRE_LINE_DISK && strcmp(vm->stats->lines[i].name, name) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool check(const struct vm *vm, const struct blk_options *options, struct failure *failure)
+static bool check(const struct blk_options *options, struct failure *failure)
 {
     const int flags = fcntl(options->descriptor, F_GETFL);
 
-    if (has_line(vm, options->name))
-        return fail(failure, WIRE_VALUE, property(options, "path"), "another disk has that name");
     if (strlen(options->serial) > BLK_SERIAL)
         return fail(failure, WIRE_VALUE, property(options, "serial"), "longer than %d bytes", BLK_SERIAL);
     if (options->queues < 1 || options->queues > BLK_QUEUES)
@@ -446,6 +435,7 @@ static bool make_queues(struct blk *blk, struct failure *failure)
     return true;
 }
 
+/* But for the descriptor, which is the disk's if it works. */
 static void destroy(struct blk *blk)
 {
     for (unsigned i = 0; i < BLK_QUEUES; i++) {
@@ -457,12 +447,27 @@ static void destroy(struct blk *blk)
     free(blk);
 }
 
+static void remove_disk(struct virtio_device *device)
+{
+    struct blk  *blk = (struct blk *)device;
+    struct flock whole = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+    if (blk->line)
+        vm_remove_line(device->vm, blk->line);
+    /* The kernel lets go of a ring, and of its file, some time after it was closed. */
+    fcntl(blk->descriptor, F_OFD_SETLK, &whole);
+    close(blk->descriptor);
+    destroy(blk);
+}
+
 static bool build(struct blk *blk, struct vm *vm, const struct blk_options *options, struct failure *failure)
 {
-    static const struct virtio_kind kind = {.id = VIRTIO_ID_BLOCK, .class_code = CLASS, .start = start, .stop = stop};
-    uint32_t                        block = SECTOR;
+    static const struct virtio_kind kind = {
+        .id = VIRTIO_ID_BLOCK, .class_code = CLASS, .start = start, .stop = stop, .destroy = remove_disk};
+    uint32_t block = SECTOR;
 
-    if (!check(vm, options, failure) || !measure(blk, options, &block, failure) || !lock_file(options, failure))
+    if (!pci_name(&blk->transport.function, "disk", options->name, failure) || !check(options, failure) ||
+        !measure(blk, options, &block, failure) || !lock_file(options, failure))
         return false;
     blk->descriptor = options->descriptor;
     blk->is_readonly = options->is_readonly;

@@ -19,6 +19,8 @@ struct virtio_kind {
     /* The driver wrote to the configuration, where the kind has it writable; or NULL. */
     void (*written)(struct virtio_device *device);
     unsigned writable_offset, writable_size;
+    /* Frees all of it; NULL where it is never taken out. */
+    void (*destroy)(struct virtio_device *device);
 };
 
 struct virtio_device {

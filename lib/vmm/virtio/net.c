@@ -341,11 +341,25 @@ static bool prepare_tap(struct net *net, struct failure *failure)
     return true;
 }
 
+static void remove_nic(struct virtio_device *device)
+{
+    struct net *net = (struct net *)device;
+
+    if (net->line)
+        vm_remove_line(device->vm, net->line);
+    close(net->descriptor);
+    virtio_destroy(device);
+    free(net);
+}
+
 static bool build(struct net *net, struct vm *vm, const struct net_options *options, struct failure *failure)
 {
-    static const struct virtio_kind kind = {.id = VIRTIO_ID_NET, .class_code = CLASS, .start = start, .stop = stop};
-    struct virtio_net_config        config = {.status = VIRTIO_NET_S_LINK_UP};
+    static const struct virtio_kind kind = {
+        .id = VIRTIO_ID_NET, .class_code = CLASS, .start = start, .stop = stop, .destroy = remove_nic};
+    struct virtio_net_config config = {.status = VIRTIO_NET_S_LINK_UP};
 
+    if (!pci_name(&net->transport.function, "nic", options->name, failure))
+        return false;
     net->kind = options->kind;
     net->descriptor = options->descriptor;
     if (net->kind != WIRE_NIC_TAP && net->kind != WIRE_NIC_STREAM)

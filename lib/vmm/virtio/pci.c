@@ -284,6 +284,13 @@ static void power_off(struct pci_function *function)
     pthread_mutex_unlock(&function->lock);
 }
 
+static void destroy(struct pci_function *function)
+{
+    struct virtio_device *device = of(function)->device;
+
+    device->kind->destroy(device);
+}
+
 /* --- the configuration --- */
 
 /* A window onto the BAR, for who cannot reach it: the capability says where, and its last four bytes are there. */
@@ -332,7 +339,7 @@ static void add_window(struct virtio_pci *pci)
 
 bool virtio_pci_plug(struct virtio_pci *pci, struct virtio_device *device, struct failure *failure)
 {
-    static const struct pci_kind kind = {access_registers, configure, place, power_off};
+    static const struct pci_kind kind = {access_registers, configure, place, power_off, destroy};
 
     pci->device = device;
     device->transport = pci;

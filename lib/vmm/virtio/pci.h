@@ -17,5 +17,5 @@ struct virtio_pci {
     unsigned              window; /* where in the configuration the way to the BAR is */
 };
 
-/* Plugs in a device that is complete; both live as long as the VM. */
+/* Plugs in a device that is complete; both live until it is destroyed. */
 bool virtio_pci_plug(struct virtio_pci *pci, struct virtio_device *device, struct failure *failure);
