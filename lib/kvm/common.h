@@ -31,6 +31,7 @@ struct vmhi_driver_host {
  *   vms/UUID/transient     is there when the VM vanishes with its end
  *   vms/UUID/words         begun at each start; the VMM's last state and reason
  *   vms/UUID/control       the VMM's socket; nobody listens there when the VM does not run
+ *   vms/UUID/groups        the control groups made for it, which go with its end
  *   lock                   held while VMs come and go, or one of them changes
  */
 #define VMHI_KVM_SPEC "spec.json"
@@ -38,6 +39,7 @@ struct vmhi_driver_host {
 #define VMHI_KVM_TRANSIENT "transient"
 #define VMHI_KVM_WORDS "words"
 #define VMHI_KVM_CONTROL "control"
+#define VMHI_KVM_GROUPS "groups"
 
 gboolean vmhi_kvm_store_open(const char *directory, vmh_error **error);
 /* Waits for other programs; the lock goes with the descriptor. -1: error is set. */
@@ -115,6 +117,17 @@ void vmhi_kvm_put_policy(struct wire_message *message, const vmh_spec *spec);
 gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error **error);
 /* Files that the spec names, and other things that a start would stumble over. */
 gboolean vmhi_kvm_check_files(const vmh_spec *spec, vmh_error **error);
+
+/* --- group.c --- */
+/* Whether a control group is what limits this. */
+gboolean vmhi_kvm_group_limits(const char *property);
+/* Why the host cannot, or NULL: it can. */
+char *vmhi_kvm_group_why_not(const char *property);
+/* The spec's limits hold for the VM's process, which listens; nothing is made where there are none. */
+gboolean vmhi_kvm_group_apply(const vmhi_driver_host *host, const char *uuid, const vmh_spec *spec,
+                              vmh_error **error);
+/* After the process's end. */
+void vmhi_kvm_group_remove(const vmhi_driver_host *host, const char *uuid);
 
 /* --- supports.c --- */
 /* Properties that contradict each other. */

@@ -39,7 +39,11 @@ vmh_spec *vmhi_kvm_describe_vm(vmhi_driver_host *host, const char *uuid, uint64_
     vmhi_spec_put(spec, "arch", "x86_64");
     vmhi_spec_put_u64(spec, "generation", vmhi_kvm_generation(host, uuid));
     vmhi_spec_put_bool(spec, "persistent", persistent);
-    if (now.sandbox && !kept)
-        vmhi_spec_put(spec, "security.sandbox", now.sandbox);
+    if (now.sandbox && !kept) {
+        const gboolean   limited = vmhi_kvm_exists(host, uuid, VMHI_KVM_GROUPS);
+        g_autofree char *sandbox = g_strconcat(now.sandbox, limited ? ",cgroup" : "", NULL);
+
+        vmhi_spec_put(spec, "security.sandbox", sandbox);
+    }
     return spec;
 }

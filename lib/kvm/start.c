@@ -285,7 +285,8 @@ static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
                                 "there is nothing to boot: the built-in engine has no firmware, so set boot.kernel");
         return FALSE;
     }
-    if (!tell_machine(s, error) ||
+    /* The groups come before the guest's memory is used, all of which is to be counted. */
+    if (!tell_machine(s, error) || !vmhi_kvm_group_apply(s->host, s->uuid, s->spec, error) ||
         !tell_image(s, WIRE_KERNEL, "boot.kernel", vmhi_spec_str(s->spec, "boot.cmdline"), error) ||
         !tell_image(s, WIRE_INITRD, "boot.initrd", NULL, error) || !tell_console(s, error) ||
         !tell_policy(s, error) || !tell_balloon(s, error) || !tell_rng(s, error) ||
@@ -321,6 +322,7 @@ gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vm
     gboolean             done;
 
     *s = (starting){.host = host, .uuid = uuid, .spec = spec, .ours = -1, .table = {-1, -1, -1, -1}};
+    vmhi_kvm_group_remove(host, uuid); /* of a VMM whose end nobody saw */
     done = make_table(s, error) && vmhi_kvm_spawn(host->vmm, arguments, s->table, TABLE, error);
     close_table(s);
     done = done && tell_all(s, paused, error) && vmhi_kvm_write(host, uuid, VMHI_KVM_RUNNING, spec, error);
@@ -334,6 +336,7 @@ gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vm
         }
         g_unlink(control);
         g_unlink(words);
+        vmhi_kvm_group_remove(host, uuid);
     }
     if (s->ours >= 0)
         close(s->ours);
@@ -386,7 +389,9 @@ gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error
     ended = wire_send(connection, &message, MSG_DONTWAIT) && wait_for_end(connection);
     ended = ended || kill_peer(connection);
     close(connection);
-    if (!ended)
+    if (ended)
+        vmhi_kvm_group_remove(host, uuid);
+    else
         vmhi_error_set(error, VMH_ERR_HYPERVISOR, "the VM's process cannot be ended");
     return ended;
 }

@@ -44,6 +44,9 @@ static const struct {
     {"nic.<id>.mac", NULL},
     {"nic.<id>.model", "virtio"},
     {"security.sandbox", NULL},
+    {"cpu.weight", NULL},
+    {"cpu.limit", NULL},
+    {"memory.limit", NULL},
 };
 
 static const struct {
@@ -106,6 +109,8 @@ gboolean vmhi_kvm_supports(vmhi_driver_host *host, const char *name, char **reas
         why = why_not_verb(name);
     else if (find(property->pattern) < 0)
         why = g_strdup("the built-in engine does not have it yet");
+    else
+        why = vmhi_kvm_group_why_not(property->pattern);
     if (reason)
         *reason = why;
     else
@@ -140,6 +145,7 @@ gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *
     for (guint i = 0; paths[i]; i++) {
         const vmh_property *property = vmhi_schema_lookup("vm", paths[i]);
         const int           index = property ? find(property->pattern) : -1;
+        g_autofree char    *why = index >= 0 ? vmhi_kvm_group_why_not(known[index].pattern) : NULL;
         const char         *text = index >= 0 && known[index].values ? vmhi_spec_str(spec, paths[i]) : NULL;
 
         if (property && g_str_has_suffix(paths[i], ".present"))
@@ -147,6 +153,10 @@ gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *
         if (index < 0) {
             vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, paths[i],
                                     "%s: the built-in engine does not have it yet", paths[i]);
+            return FALSE;
+        }
+        if (why) {
+            vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, paths[i], "%s: %s", paths[i], why);
             return FALSE;
         }
         if (text && !has_value(index, text)) {

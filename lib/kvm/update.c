@@ -29,7 +29,10 @@ static gboolean is_live(const update *u, const char *path)
 {
     if (g_str_equal(path, "memory.size"))
         return vmhi_spec_bool_or_default(u->running, "vm", "balloon");
-    return is_text(path) || is_policy(path);
+    /* Memory that is in use already would not be counted. */
+    if (g_str_equal(path, "memory.limit"))
+        return vmhi_spec_get(u->running, path, NULL) != NULL;
+    return is_text(path) || is_policy(path) || vmhi_kvm_group_limits(path);
 }
 
 /* What a VM is known by, or cannot be otherwise here. */
@@ -123,7 +126,9 @@ static int32_t judge(const update *u, const char *path, const char **reason)
         return VMH_VERDICT_UNCHANGED;
     if (!runs || (u->live && is_live(u, path)))
         return VMH_VERDICT_APPLIED;
-    *reason = u->live ? "the built-in engine cannot change it while the VM runs yet" : NULL;
+    if (u->live)
+        *reason = g_str_equal(path, "memory.limit") ? "the memory in use was not counted, as there was no limit yet"
+                                                    : "the built-in engine cannot change it while the VM runs yet";
     return u->persist && !u->must_live ? VMH_VERDICT_AFTER_RESTART : VMH_VERDICT_REFUSED;
 }
 
@@ -187,6 +192,15 @@ static gboolean tell_balloon(const update *u, vmh_error **error)
     return vmhi_kvm_ask(u->host, u->uuid, &message, error);
 }
 
+static gboolean apply_limits(const update *u, GStrv paths, vmh_error **error)
+{
+    gboolean any = FALSE;
+
+    for (guint i = 0; paths[i]; i++)
+        any = any || (vmhi_kvm_group_limits(paths[i]) && is_live(u, paths[i]));
+    return !any || vmhi_kvm_group_apply(u->host, u->uuid, u->running, error);
+}
+
 static gboolean make(const update *u, GStrv paths, vmh_error **error)
 {
     for (guint i = 0; paths[i]; i++) {
@@ -199,7 +213,7 @@ static gboolean make(const update *u, GStrv paths, vmh_error **error)
         raise_most(u);
     if (u->persist && !vmhi_kvm_check_whole(u->kept, error))
         return FALSE;
-    if (u->live && (!tell_policy(u, paths, error) || !tell_balloon(u, error)))
+    if (u->live && (!tell_policy(u, paths, error) || !tell_balloon(u, error) || !apply_limits(u, paths, error)))
         return FALSE;
     return (!u->live || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_RUNNING, u->running, error)) &&
            (!u->persist || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_SPEC, u->kept, error));

@@ -116,6 +116,23 @@ static void drop(machine *m)
 
 static void watch_process(machine *m);
 
+/* Under the lock, since it may be starting again, with groups that are new. */
+static void remove_groups(const machine *m)
+{
+    const vmhi_driver_host *host = m->watch->host;
+    const int               lock = vmhi_kvm_exists(host, m->uuid, VMHI_KVM_GROUPS) ? vmhi_kvm_lock(host, NULL) : -1;
+    int                     connection;
+
+    if (lock < 0)
+        return;
+    connection = vmhi_kvm_connect(host, m->uuid, VMHI_KVM_LOOK_S);
+    if (connection >= 0)
+        close(connection);
+    else
+        vmhi_kvm_group_remove(host, m->uuid);
+    close(lock);
+}
+
 /* Its process is gone. Whoever sees it first clears away what vanishes with it; or it was started again already. */
 static void ended(machine *m)
 {
@@ -131,6 +148,7 @@ static void ended(machine *m)
     watch_process(m);
     if (m->connection >= 0)
         return;
+    remove_groups(m);
     left = vmhi_kvm_look_at(m->watch->host, m->uuid);
     tell(m, left.state, left.reason);
 }
