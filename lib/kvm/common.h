@@ -129,6 +129,13 @@ gboolean vmhi_kvm_group_apply(const vmhi_driver_host *host, const char *uuid, co
 /* After the process's end. */
 void vmhi_kvm_group_remove(const vmhi_driver_host *host, const char *uuid);
 
+/* --- pin.c --- */
+/* The host's CPUs for the vCPU of this path, cpu.pin.<n>. */
+void     vmhi_kvm_put_pin(struct wire_message *message, const vmh_spec *spec, const char *path);
+gboolean vmhi_kvm_is_pin(const char *path);
+/* The VMM's refusal, by the property. */
+gboolean vmhi_kvm_pin_refused(vmh_error **error, vmh_error *refused, const char *path);
+
 /* --- supports.c --- */
 /* Properties that contradict each other. */
 gboolean vmhi_kvm_check_whole(const vmh_spec *spec, vmh_error **error);

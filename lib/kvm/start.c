@@ -278,6 +278,22 @@ static gboolean tell_policy(starting *s, vmh_error **error)
     return tell(s, error);
 }
 
+static gboolean tell_pins(starting *s, vmh_error **error)
+{
+    g_auto(GStrv) paths = vmhi_spec_list(s->spec);
+
+    for (guint i = 0; paths[i]; i++) {
+        vmh_error *refused = NULL;
+
+        if (!vmhi_kvm_is_pin(paths[i]))
+            continue;
+        vmhi_kvm_put_pin(&s->message, s->spec, paths[i]);
+        if (!tell(s, &refused))
+            return vmhi_kvm_pin_refused(error, refused, paths[i]);
+    }
+    return TRUE;
+}
+
 static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
 {
     if (!vmhi_spec_str(s->spec, "boot.kernel")) {
@@ -286,7 +302,7 @@ static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
         return FALSE;
     }
     /* The groups come before the guest's memory is used, all of which is to be counted. */
-    if (!tell_machine(s, error) || !vmhi_kvm_group_apply(s->host, s->uuid, s->spec, error) ||
+    if (!tell_machine(s, error) || !vmhi_kvm_group_apply(s->host, s->uuid, s->spec, error) || !tell_pins(s, error) ||
         !tell_image(s, WIRE_KERNEL, "boot.kernel", vmhi_spec_str(s->spec, "boot.cmdline"), error) ||
         !tell_image(s, WIRE_INITRD, "boot.initrd", NULL, error) || !tell_console(s, error) ||
         !tell_policy(s, error) || !tell_balloon(s, error) || !tell_rng(s, error) ||

@@ -47,6 +47,7 @@ static const struct {
     {"cpu.weight", NULL},
     {"cpu.limit", NULL},
     {"memory.limit", NULL},
+    {"cpu.pin.<n>", NULL},
 };
 
 static const struct {

@@ -32,7 +32,7 @@ static gboolean is_live(const update *u, const char *path)
     /* Memory that is in use already would not be counted. */
     if (g_str_equal(path, "memory.limit"))
         return vmhi_spec_get(u->running, path, NULL) != NULL;
-    return is_text(path) || is_policy(path) || vmhi_kvm_group_limits(path);
+    return is_text(path) || is_policy(path) || vmhi_kvm_group_limits(path) || vmhi_kvm_is_pin(path);
 }
 
 /* What a VM is known by, or cannot be otherwise here. */
@@ -201,6 +201,22 @@ static gboolean apply_limits(const update *u, GStrv paths, vmh_error **error)
     return !any || vmhi_kvm_group_apply(u->host, u->uuid, u->running, error);
 }
 
+static gboolean apply_pins(const update *u, GStrv paths, vmh_error **error)
+{
+    struct wire_message message;
+
+    for (guint i = 0; paths[i]; i++) {
+        vmh_error *refused = NULL;
+
+        if (!vmhi_kvm_is_pin(paths[i]))
+            continue;
+        vmhi_kvm_put_pin(&message, u->spec, paths[i]);
+        if (!vmhi_kvm_ask(u->host, u->uuid, &message, &refused))
+            return vmhi_kvm_pin_refused(error, refused, paths[i]);
+    }
+    return TRUE;
+}
+
 static gboolean make(const update *u, GStrv paths, vmh_error **error)
 {
     for (guint i = 0; paths[i]; i++) {
@@ -213,7 +229,8 @@ static gboolean make(const update *u, GStrv paths, vmh_error **error)
         raise_most(u);
     if (u->persist && !vmhi_kvm_check_whole(u->kept, error))
         return FALSE;
-    if (u->live && (!tell_policy(u, paths, error) || !tell_balloon(u, error) || !apply_limits(u, paths, error)))
+    if (u->live && (!tell_policy(u, paths, error) || !tell_balloon(u, error) || !apply_limits(u, paths, error) ||
+                    !apply_pins(u, paths, error)))
         return FALSE;
     return (!u->live || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_RUNNING, u->running, error)) &&
            (!u->persist || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_SPEC, u->kept, error));

@@ -5,6 +5,7 @@
 #include "device/power.h"
 #include "loop.h"
 #include "sandbox.h"
+#include "vcpu.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/net.h"
@@ -382,15 +383,32 @@ static bool do_watch(struct client *client, struct failure *failure)
     return true;
 }
 
+static bool do_pin(struct client *client, struct failure *failure)
+{
+    const uint64_t index = wire_u64(&message, WIRE_T_CPU, VM_CPUS);
+    uint32_t       length = 0;
+    const void    *bits = wire_find(&message, WIRE_T_CPU_SET, &length);
+    cpu_set_t      affinity;
+
+    (void)client;
+    if (index >= vm->cpu_count || !bits || length != sizeof(affinity))
+        return fail(failure, WIRE_VALUE, NULL, "there is no vCPU %llu to pin", (unsigned long long)index);
+    memcpy(&affinity, bits, sizeof(affinity));
+    if (!vcpu_pin(&vm->cpus[index], &affinity))
+        return fail(failure, WIRE_VALUE, NULL, "vCPU %llu may not run on these CPUs: %s", (unsigned long long)index,
+                    strerror(errno));
+    return true;
+}
+
 static const struct {
     uint16_t type;
     bool (*serve)(struct client *client, struct failure *failure);
 } requests[] = {
-    {WIRE_MACHINE, do_machine}, {WIRE_KERNEL, do_kernel},   {WIRE_INITRD, do_initrd}, {WIRE_BOOT, do_boot},
-    {WIRE_PAUSE, do_pause},     {WIRE_RESUME, do_resume},   {WIRE_RESET, do_reset},   {WIRE_BUTTON, do_button},
-    {WIRE_STOP, do_stop},       {WIRE_CONSOLE, do_console}, {WIRE_WATCH, do_watch},   {WIRE_SERIAL, do_serial},
-    {WIRE_LOOK, do_look},       {WIRE_POLICY, do_policy},   {WIRE_DISK, do_disk},     {WIRE_NIC, do_nic},
-    {WIRE_RNG, do_rng},         {WIRE_BALLOON, do_balloon}, {WIRE_UNPLUG, do_unplug},
+    {WIRE_MACHINE, do_machine}, {WIRE_KERNEL, do_kernel},   {WIRE_INITRD, do_initrd},   {WIRE_BOOT, do_boot},
+    {WIRE_PAUSE, do_pause},     {WIRE_RESUME, do_resume},   {WIRE_RESET, do_reset},     {WIRE_BUTTON, do_button},
+    {WIRE_STOP, do_stop},       {WIRE_CONSOLE, do_console}, {WIRE_WATCH, do_watch},     {WIRE_SERIAL, do_serial},
+    {WIRE_PIN, do_pin},         {WIRE_LOOK, do_look},       {WIRE_POLICY, do_policy},   {WIRE_DISK, do_disk},
+    {WIRE_NIC, do_nic},         {WIRE_RNG, do_rng},         {WIRE_BALLOON, do_balloon}, {WIRE_UNPLUG, do_unplug},
 };
 
 static bool serve(struct client *client, uint16_t type, struct failure *failure)

@@ -155,8 +155,21 @@ static void *run(void *data)
 
 bool vcpu_start(struct vcpu *vcpu)
 {
-    vcpu->has_thread = pthread_create(&vcpu->thread, NULL, run, vcpu) == 0;
-    return vcpu->has_thread;
+    errno = pthread_create(&vcpu->thread, NULL, run, vcpu);
+    vcpu->has_thread = errno == 0;
+    return vcpu->has_thread && (!vcpu->is_pinned || vcpu_pin(vcpu, &vcpu->affinity));
+}
+
+bool vcpu_pin(struct vcpu *vcpu, const cpu_set_t *affinity)
+{
+    if (vcpu->has_thread) {
+        errno = pthread_setaffinity_np(vcpu->thread, sizeof(*affinity), affinity);
+        if (errno)
+            return false;
+    }
+    vcpu->affinity = *affinity;
+    vcpu->is_pinned = true;
+    return true;
 }
 
 void vcpu_kick(struct vcpu *vcpu)

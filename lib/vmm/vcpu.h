@@ -8,7 +8,10 @@ enum { KICK_SIGNAL = 34 }; /* the first that the C library leaves to programs */
 
 /* Once, before the first thread: what makes a vCPU leave the guest. */
 bool vcpu_init(void);
+/* false with errno. */
 bool vcpu_start(struct vcpu *vcpu);
+/* Now if it runs, and at each start. false with errno: the host does not let it. */
+bool vcpu_pin(struct vcpu *vcpu, const cpu_set_t *affinity);
 /* Makes it look whether it is to be held. */
 void vcpu_kick(struct vcpu *vcpu);
 void vcpu_join(struct vcpu *vcpu);

@@ -117,7 +117,8 @@ static bool start_cpus(struct vm *vm, struct failure *failure)
     }
     for (unsigned i = 0; i < vm->cpu_count; i++) {
         if (!vcpu_start(&vm->cpus[i]))
-            return fail(failure, WIRE_HOST, NULL, "no thread for vCPU %u: %s", i, strerror(errno));
+            return fail(failure, WIRE_HOST, NULL, "vCPU %u gets no thread, or not where it is pinned to: %s", i,
+                        strerror(errno));
     }
     return true;
 }

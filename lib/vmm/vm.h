@@ -6,6 +6,7 @@
 #include "failure.h"
 #include "memory.h"
 #include <linux/kvm.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 enum { VM_CPUS = 64, VM_MODULES = 16, VM_CMDLINE = 2048 };
@@ -31,6 +32,8 @@ struct vcpu {
     struct kvm_run   *run;
     pthread_t         thread;
     bool              has_thread;
+    bool              is_pinned;
+    cpu_set_t         affinity; /* where it may run when it is pinned */
     struct wire_line *line;
 };
 

@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { WIRE_VERSION = 1, WIRE_SIZE = 8192, WIRE_DESCRIPTORS = 4, WIRE_TEXT = 512 };
+enum { WIRE_VERSION = 1, WIRE_SIZE = 8192, WIRE_DESCRIPTORS = 4, WIRE_TEXT = 512, WIRE_CPU_SET = 128 };
 
 /* What is asked of a VMM, in any order but for the first: a machine is described, then booted. */
 enum wire_type {
@@ -38,6 +38,7 @@ enum wire_type {
     WIRE_BALLOON = 18, /* MEMORY: how much the guest is to have; the first, before the boot, makes the balloon */
     WIRE_RNG = 19,     /* random numbers from the host */
     WIRE_UNPLUG = 20,  /* NAME, such as disk.root; FORCE: at once, if the guest has not looked at it yet */
+    WIRE_PIN = 32,     /* CPU, CPU_SET: the host's CPUs that this vCPU may run on */
     WIRE_POLICY = 17,  /* ON_CRASH, ON_SHUTDOWN, ON_REBOOT: what becomes of the VM; those absent stay */
 
     /* What a VMM sends: one reply to each request, with its id, and events, whose id is 0. */
@@ -71,7 +72,9 @@ enum wire_tag {
     WIRE_T_ON_CRASH = 21,
     WIRE_T_ON_SHUTDOWN = 22,
     WIRE_T_ON_REBOOT = 23,
-    WIRE_T_DEVICES = 24 /* the names of those that can be unplugged, a line each */
+    WIRE_T_CPU = 40,
+    WIRE_T_CPU_SET = 41, /* WIRE_CPU_SET bytes, a bit for each CPU from the lowest on */
+    WIRE_T_DEVICES = 24  /* the names of those that can be unplugged, a line each */
 };
 
 /* WIRE_T_KIND: what the kernel's file is; the VMM looks at its content but where it is flat. */
