@@ -52,18 +52,17 @@ char *vmhi_kvm_path(const vmhi_driver_host *host, const char *uuid, const char *
 
 /* --- names --- */
 
-/* A name may hold what a file's cannot; "." and ".." are such, too. */
+/* A name has no slash and is short enough for a file's; the sign before it keeps it apart from "." and hidden files. */
 static char *name_path(const vmhi_driver_host *host, const char *name)
 {
-    g_autofree char *escaped = g_uri_escape_string(name, " +@", TRUE);
-    g_autofree char *prefixed = g_strconcat("=", escaped, NULL);
+    g_autofree char *entry = g_strconcat("=", name, NULL);
 
-    return g_build_filename(host->directory, "names", prefixed, NULL);
+    return g_build_filename(host->directory, "names", entry, NULL);
 }
 
 char *vmhi_kvm_name_of_entry(const char *entry)
 {
-    return entry[0] == '=' ? g_uri_unescape_string(entry + 1, NULL) : NULL;
+    return entry[0] == '=' && g_utf8_validate(entry, -1, NULL) ? g_strdup(entry + 1) : NULL;
 }
 
 char *vmhi_kvm_find_name(const vmhi_driver_host *host, const char *name)
@@ -165,7 +164,6 @@ void vmhi_kvm_remove(const vmhi_driver_host *host, const char *uuid, const char 
 
     if (g_strcmp0(target, uuid) == 0)
         g_unlink(link);
-    vmhi_kvm_group_remove(host, uuid);
     for (gsize i = 0; i < G_N_ELEMENTS(files); i++) {
         g_autofree char *path = vmhi_kvm_path(host, uuid, files[i]);
 
