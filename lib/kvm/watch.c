@@ -7,6 +7,7 @@
 #include "model/thread.h"
 #include <fcntl.h>
 #include <glib-unix.h>
+#include <poll.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 
@@ -25,6 +26,7 @@ typedef struct {
     int                      directory; /* what inotify calls it */
     int                      connection;
     GSource                 *source;
+    vmhi_kvm_condition       end; /* as its process announced it; VMH_VM_UNKNOWN until then */
     const struct wire_stats *stats;
     int                      process;
 } machine;
@@ -85,6 +87,14 @@ static void tell_missed(vmhi_kvm_watch *watch)
 
 /* --- a VM that runs --- */
 
+static void watch_process(machine *m);
+
+static void forget_end(machine *m)
+{
+    g_clear_pointer(&m->end.reason, g_free);
+    m->end.state = VMH_VM_UNKNOWN;
+}
+
 static void disconnect(machine *m)
 {
     if (m->source) {
@@ -111,33 +121,27 @@ static void drop(machine *m)
         inotify_rm_watch(m->watch->inotify, m->directory);
     g_free(m->uuid);
     g_free(m->name);
+    forget_end(m);
     g_free(m);
 }
 
-static void watch_process(machine *m);
-
-/* Under the lock, since it may be starting again, with groups that are new. */
-static void remove_groups(const machine *m)
+/* What its process said last, or else what is found. */
+static void tell_end(machine *m)
 {
-    const vmhi_driver_host *host = m->watch->host;
-    const int               lock = vmhi_kvm_exists(host, m->uuid, VMHI_KVM_GROUPS) ? vmhi_kvm_lock(host, NULL) : -1;
-    int                     connection;
+    g_auto(vmhi_kvm_condition) left = {0};
 
-    if (lock < 0)
-        return;
-    connection = vmhi_kvm_connect(host, m->uuid, VMHI_KVM_LOOK_S);
-    if (connection >= 0)
-        close(connection);
-    else
-        vmhi_kvm_group_remove(host, m->uuid);
-    close(lock);
+    if (m->end.state == VMH_VM_UNKNOWN) {
+        left = vmhi_kvm_look_at(m->watch->host, m->uuid);
+        tell(m, left.state, left.reason);
+    } else {
+        tell(m, m->end.state, m->end.reason);
+    }
+    forget_end(m);
 }
 
 /* Its process is gone. Whoever sees it first clears away what vanishes with it; or it was started again already. */
 static void ended(machine *m)
 {
-    g_auto(vmhi_kvm_condition) left = {0};
-
     disconnect(m);
     if (!m->persistent) {
         vmhi_kvm_remove(m->watch->host, m->uuid, m->name);
@@ -145,32 +149,54 @@ static void ended(machine *m)
         drop(m);
         return;
     }
+    tell_end(m);
     watch_process(m);
-    if (m->connection >= 0)
-        return;
-    remove_groups(m);
-    left = vmhi_kvm_look_at(m->watch->host, m->uuid);
-    tell(m, left.state, left.reason);
 }
 
-static gboolean on_message(int descriptor, G_GNUC_UNUSED GIOCondition condition, void *data)
+static void take_event(machine *m, const struct wire_message *message)
 {
-    machine            *m = data;
+    const uint64_t state = wire_u64(message, WIRE_T_STATE, WIRE_RUNNING);
+    const char    *reason = wire_text(message, WIRE_T_REASON);
+
+    if (wire_header(message).type != WIRE_STATE)
+        return;
+    /* The end is told when the process is gone: before, it could not be started again. */
+    if (state == WIRE_ENDED || state == WIRE_CRASHED) {
+        forget_end(m);
+        m->end = (vmhi_kvm_condition){.state = vmhi_kvm_state(state), .reason = g_strdup(reason)};
+    } else {
+        tell(m, vmhi_kvm_state(state), reason);
+    }
+}
+
+/* FALSE: the VM's process was gone, and the machine may be as well. */
+static gboolean take(machine *m)
+{
     struct wire_message message;
-    const int           got = wire_receive(descriptor, &message, MSG_DONTWAIT);
-    uint64_t            state;
+    const int           got = wire_receive(m->connection, &message, MSG_DONTWAIT);
 
     if (got == 1) {
         wire_close_descriptors(&message);
-        state = wire_u64(&message, WIRE_T_STATE, WIRE_RUNNING);
-        /* The end is told when the process is gone: before, it could not be started again. */
-        if (wire_header(&message).type == WIRE_STATE && state != WIRE_ENDED && state != WIRE_CRASHED)
-            tell(m, vmhi_kvm_state(state), wire_text(&message, WIRE_T_REASON));
+        take_event(m, &message);
     } else if (got == 0 || (errno != EAGAIN && errno != EBADMSG)) {
         ended(m);
-        return G_SOURCE_REMOVE;
+        return FALSE;
     }
-    return G_SOURCE_CONTINUE;
+    return TRUE;
+}
+
+static gboolean on_message(G_GNUC_UNUSED int descriptor, G_GNUC_UNUSED GIOCondition condition, void *data)
+{
+    return take(data) ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
+}
+
+/* Takes what a process that has ended said, so that the next one's words come after it. */
+static void take_rest(machine *m)
+{
+    struct pollfd waits = {.fd = m->connection, .events = POLLIN};
+
+    while (m->connection >= 0 && poll(&waits, 1, 0) > 0 && take(m))
+        continue;
 }
 
 static void map_counters(machine *m, int descriptor)
@@ -364,6 +390,9 @@ static gboolean settle(void *data)
     machine  *m;
 
     appeared(s->watch, s->uuid, s->name);
+    m = g_hash_table_lookup(s->watch->machines, s->uuid);
+    if (m)
+        take_rest(m);
     m = g_hash_table_lookup(s->watch->machines, s->uuid);
     if (m)
         watch_process(m);
