@@ -2,9 +2,11 @@
 /* Holds hosts to the list of behaviours and prints a matrix: each behaviour, and how each host did. */
 #include "conformance.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef enum { PASS, FAIL, UNSUPPORTED, SKIPPED } mark;
 
@@ -235,6 +237,14 @@ static void take_uri_from_lab(void)
     uris[0] = g_strdup(uri);
 }
 
+static void skip_without_kvm(void)
+{
+    if (!tap || !g_str_has_prefix(uris[0], "kvm:") || access("/dev/kvm", R_OK | W_OK) == 0)
+        return;
+    printf("1..0 # SKIP needs KVM: /dev/kvm: %s\n", g_strerror(errno));
+    exit(0);
+}
+
 static void parse(int argc, char **argv)
 {
     g_autoptr(GOptionContext) context = g_option_context_new("- hold hosts to the list of behaviours");
@@ -252,6 +262,8 @@ static void parse(int argc, char **argv)
         fprintf(stderr, "%s", help);
         exit(2);
     }
+    if (uris)
+        skip_without_kvm();
 }
 
 int main(int argc, char **argv)
