@@ -160,7 +160,10 @@ static void on_connection(void *data, uint32_t events)
 bool console_set_listener(struct console *console, int descriptor)
 {
     console->listener = descriptor;
-    return loop_add(descriptor, EPOLLIN, on_connection, console);
+    if (loop_add(descriptor, EPOLLIN, on_connection, console))
+        return true;
+    console->listener = -1;
+    return false;
 }
 
 void console_detach(struct console *console)

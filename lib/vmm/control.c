@@ -159,15 +159,20 @@ static bool do_initrd(struct client *client, struct failure *failure)
 
 static bool do_serial(struct client *client, struct failure *failure)
 {
-    const int descriptor = wire_take_descriptor(&message);
+    int descriptor;
 
     (void)client;
+    if (serial->console.log >= 0 || serial->console.listener >= 0)
+        return fail(failure, WIRE_WRONG_STATE, NULL, "the console goes elsewhere already");
+    descriptor = wire_take_descriptor(&message);
     if (descriptor < 0)
         return fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor");
     if (wire_u64(&message, WIRE_T_KIND, WIRE_SERIAL_FILE) == WIRE_SERIAL_FILE)
         console_set_log(&serial->console, descriptor);
-    else if (!console_set_listener(&serial->console, descriptor))
+    else if (!console_set_listener(&serial->console, descriptor)) {
+        close(descriptor);
         return fail(failure, WIRE_HOST, NULL, "the console's socket cannot be watched: %s", strerror(errno));
+    }
     return true;
 }
 
@@ -451,7 +456,7 @@ static void on_message(void *data, uint32_t events)
     (void)events;
     if (got == 1) {
         answer(client);
-    } else if (got == 0 || (errno != EAGAIN && errno != EBADMSG)) {
+    } else if (got == 0 || errno != EAGAIN) {
         drop(client);
         /* The first is whoever started us, and alone knows what to boot; others may look and leave. */
         if (client == &clients[0] && vm->stats->state == WIRE_NEW)

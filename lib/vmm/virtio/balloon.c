@@ -208,13 +208,16 @@ void balloon_aim(uint64_t size)
 static bool start_timer(void)
 {
     const struct itimerspec every = {{STATISTICS_S, 0}, {STATISTICS_S, 0}};
-    const int               timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    static int              timer = -1; /* kept when the balloon could not be made otherwise */
 
+    if (timer >= 0)
+        return true;
+    timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     return timer >= 0 && timerfd_settime(timer, 0, &every, NULL) == 0 &&
            loop_add(timer, EPOLLIN, on_timer, (void *)(intptr_t)timer);
 }
 
-bool balloon_plug(struct vm *vm, struct failure *failure)
+static bool build(struct vm *vm, struct failure *failure)
 {
     static const struct virtio_kind kind = {.id = VIRTIO_ID_BALLOON,
                                             .class_code = CLASS,
@@ -236,4 +239,12 @@ bool balloon_plug(struct vm *vm, struct failure *failure)
     if (!start_timer())
         return fail(failure, WIRE_HOST, NULL, "no timer for the balloon: %s", strerror(errno));
     return virtio_pci_plug(&transport, &device, failure);
+}
+
+bool balloon_plug(struct vm *vm, struct failure *failure)
+{
+    if (build(vm, failure))
+        return true;
+    virtio_destroy(&device);
+    return false;
 }

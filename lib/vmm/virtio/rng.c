@@ -68,11 +68,21 @@ static void stop(struct virtio_device *self)
     (void)self;
 }
 
-bool rng_plug(struct vm *vm, struct failure *failure)
+static bool build(struct vm *vm, struct failure *failure)
 {
     static const struct virtio_kind kind = {.id = VIRTIO_ID_RNG, .class_code = CLASS, .start = start, .stop = stop};
 
     if (!virtio_init(&device, &kind, vm, 1) || !loop_add(device.kicks[0], EPOLLIN, on_kick, NULL))
         return fail(failure, WIRE_HOST, NULL, "no random numbers: %s", strerror(errno));
     return virtio_pci_plug(&transport, &device, failure);
+}
+
+bool rng_plug(struct vm *vm, struct failure *failure)
+{
+    if (device.queue_count)
+        return fail(failure, WIRE_WRONG_STATE, "rng", "there are random numbers already");
+    if (build(vm, failure))
+        return true;
+    virtio_destroy(&device);
+    return false;
 }

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A guest that writes anything to every port, every PCI and virtio register and every ring. The input is a list of
+ * steps of eight bytes: what to do, where, and with which value.
+ */
+#include "device/pci.h"
+#include "device/power.h"
+#include "device/serial.h"
+#include "loop.h"
+#include "virtio/balloon.h"
+#include "virtio/blk.h"
+#include "virtio/net.h"
+#include "virtio/rng.h"
+#include <fcntl.h>
+#include <linux/pci_regs.h>
+#include <linux/virtio_pci.h>
+#include <sys/mman.h>
+
+enum { MEMORY = 1 << 20, DISK = 64 << 10, STEP = 8, SLOTS = 6, RING_STEP = 16 };
+
+static struct vm     vm;
+static struct serial serial;
+
+static void *run_loop(void *data)
+{
+    (void)data;
+    loop_run();
+    return NULL;
+}
+
+static void plug_all(void)
+{
+    struct failure     failure;
+    int                pair[2];
+    struct blk_options disk = {.name = "d", .serial = "s", .can_discard = true, .queues = 2};
+    struct net_options nic = {.name = "n", .kind = WIRE_NIC_STREAM};
+
+    disk.descriptor = memfd_create("disk", MFD_CLOEXEC);
+    if (disk.descriptor < 0 || ftruncate(disk.descriptor, DISK) < 0 ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        __builtin_trap();
+    nic.descriptor = pair[0];
+    if (!rng_plug(&vm, &failure) || !balloon_plug(&vm, &failure) || !blk_plug(&vm, &disk, &failure) ||
+        !net_plug(&vm, &nic, &failure))
+        __builtin_trap();
+}
+
+static void make_machine(void)
+{
+    struct failure failure;
+    pthread_t      thread;
+
+    if (!loop_init() || !vm_init(&vm, -1) || !vm_set_machine(&vm, MEMORY, 1, &failure) || !serial_init(&serial, &vm) ||
+        !power_init(&vm) || !pci_init(&vm))
+        __builtin_trap();
+    plug_all();
+    if (pthread_create(&thread, NULL, run_loop, NULL) != 0)
+        __builtin_trap();
+}
+
+static uint64_t window(unsigned slot)
+{
+    uint64_t address = 0;
+
+    bus_do(&vm.mmio, PCI_ECAM + ((uint64_t)slot << 15) + PCI_BASE_ADDRESS_0, 4, false, &address);
+    return address & ~UINT64_C(15);
+}
+
+static void access_bus(struct bus *bus, uint64_t address, uint8_t how, uint64_t value)
+{
+    bus_do(bus, address, 1u << (how & 3), how & 4, &value);
+}
+
+static void do_step(const uint8_t step[STEP])
+{
+    const uint8_t how = step[1];
+    uint16_t      where;
+    uint32_t      value;
+
+    memcpy(&where, step + 2, sizeof(where));
+    memcpy(&value, step + 4, sizeof(value));
+    switch (step[0] % 5) {
+    case 0:
+        access_bus(&vm.ports, where, how, value);
+        break;
+    case 1:
+        access_bus(&vm.mmio, PCI_ECAM + ((uint64_t)(how >> 3) % SLOTS << 15) + where % 4096, how, value);
+        break;
+    case 2:
+        access_bus(&vm.mmio, window((how >> 3) % SLOTS) + where, how, value);
+        break;
+    case 3:
+        memcpy(vm.memory.base + where * (uint64_t)RING_STEP % (MEMORY - 8), &value, sizeof(value));
+        break;
+    default:
+        /* Rings that could be some: sixteen bits at a time in the first pages, where descriptors are looked for. */
+        memcpy(vm.memory.base + where, &value, 2);
+        break;
+    }
+}
+
+/* As the machine's reset does, so that each input begins alike. */
+static void power_cycle(void)
+{
+    pci_power_off();
+    memset(vm.memory.base, 0, MEMORY);
+    pci_power_on();
+    serial_reset(&serial);
+    vm.wish = VM_NOTHING;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (!vm.memory.base)
+        make_machine();
+    power_cycle();
+    for (; size >= STEP; data += STEP, size -= STEP)
+        do_step(data);
+    return 0;
+}
