@@ -50,8 +50,8 @@ static void make_machine(void)
     struct failure failure;
     pthread_t      thread;
 
-    if (!loop_init() || !vm_init(&vm, -1) || !vm_set_machine(&vm, MEMORY, 1, &failure) || !serial_init(&serial, &vm) ||
-        !power_init(&vm) || !pci_init(&vm))
+    if (!loop_init() || !vm_init(&vm, -1) || !vm_set_machine(&vm, MEMORY, 1, &failure) ||
+        !serial_init(&serial, &vm) || !power_init(&vm) || !pci_init(&vm))
         __builtin_trap();
     plug_all();
     if (pthread_create(&thread, NULL, run_loop, NULL) != 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Kernel files of any content: each is refused or loaded, and nothing outside of the guest's memory is touched. */
-#include "boot/boot.h"
 #include "boot/acpi.h"
+#include "boot/boot.h"
 #include "device/pci.h"
 #include <sys/mman.h>
 

@@ -95,11 +95,12 @@ static bool load_segment(struct vm *vm, const struct elf *elf, const struct segm
 /* The entry point in a PVH note of this segment, or 0. */
 static uint64_t find_pvh_entry(const struct elf *elf, const struct segment *segment)
 {
-    const uint8_t *data = elf->file->data + segment->offset;
+    const uint8_t *data;
     Elf64_Nhdr     note; /* the same in both sizes */
 
     if (!lies_within(segment, elf->file))
         return 0;
+    data = elf->file->data + segment->offset;
     for (uint64_t at = 0; segment->file_size - at >= sizeof(note);) {
         uint64_t description;
 

@@ -227,10 +227,11 @@ static uint8_t begin(struct queue *queue, struct request *request)
 static bool take_status(struct request *request)
 {
     struct virtqueue_chain *chain = &request->chain;
-    struct iovec           *last = &chain->parts[chain->readable + chain->writable - 1];
+    struct iovec           *last;
 
     if (!chain->writable)
         return false;
+    last = &chain->parts[chain->readable + chain->writable - 1];
     last->iov_len--;
     chain->writable_bytes--;
     request->status = (uint8_t *)last->iov_base + last->iov_len;
