@@ -157,8 +157,8 @@ START_TEST(another_programs_vm_is_seen_to_appear)
 {
     g_autofree char *name = test_name("news");
     g_autoptr(vmh_host) host = open_host(engine_uri());
-    vmh_queue       *queue = watch(host);
-    g_autofree char *output = SECOND(engine_uri(), "create", name);
+    vmh_queue              *queue = watch(host);
+    g_autofree char *output G_GNUC_UNUSED = SECOND(engine_uri(), "create", name);
     g_autoptr(vmh_event) added = test_wait_event(queue, VMH_EVENT_VM_ADDED, name, PATIENCE_MS);
     g_autoptr(vmh_vm) vm = added ? vmh_event_vm(added) : NULL;
 
@@ -221,9 +221,9 @@ END_TEST
 
 START_TEST(a_killed_process_is_remembered)
 {
-    g_autofree char *name = test_name("found-dead");
-    g_autofree char *output = SECOND(engine_uri(), "create", name);
-    pid_t            process;
+    g_autofree char        *name = test_name("found-dead");
+    g_autofree char *output G_GNUC_UNUSED = SECOND(engine_uri(), "create", name);
+    pid_t                   process;
 
     {
         g_autoptr(vmh_host) host = open_host(engine_uri());
@@ -254,9 +254,9 @@ START_TEST(a_frozen_process_holds_up_nobody)
     kill(process, SIGSTOP);
     g_autoptr(vmh_host) other = open_host(engine_uri());
     g_autoptr(vmh_vm) same = engine_find(other, name);
-    g_autoptr(vmh_spec) description = vmh_vm_describe(same, 0, &error);
+    g_autoptr(vmh_spec) description G_GNUC_UNUSED = vmh_vm_describe(same, 0, &error);
     assert_no_error();
-    g_autoptr(vmh_frame) frame = vmh_host_sample(other, NULL, 0, &error);
+    g_autoptr(vmh_frame) frame G_GNUC_UNUSED = vmh_host_sample(other, NULL, 0, &error);
     assert_no_error();
     assert_ok(vmh_host_refresh(other, 0, &error));
     g_autoptr(vmh_vm) awake = engine_create(host, second, "tick=50", VMH_CREATE_START);
@@ -273,8 +273,8 @@ START_TEST(a_triple_fault_tells_the_registers)
 {
     g_autofree char *name = test_name("faulty");
     g_autoptr(vmh_host) host = open_host(engine_uri());
-    vmh_queue *queue = watch(host);
-    g_autoptr(vmh_vm) vm = engine_create(host, name, "tick=50 crash", VMH_CREATE_START);
+    vmh_queue           *queue = watch(host);
+    g_autoptr(vmh_vm) vm G_GNUC_UNUSED = engine_create(host, name, "tick=50 crash", VMH_CREATE_START);
     g_autoptr(vmh_event) event = test_wait_event(queue, VMH_EVENT_VM_STATE, name, PATIENCE_MS);
 
     while (event && vmh_event_u64(event, "state") == VMH_VM_RUNNING) {
@@ -313,8 +313,8 @@ END_TEST
 
 START_TEST(a_transient_vm_vanishes_without_its_creator)
 {
-    g_autofree char *name = test_name("passing");
-    g_autofree char *output = SECOND(engine_uri(), "create-transient", name);
+    g_autofree char        *name = test_name("passing");
+    g_autofree char *output G_GNUC_UNUSED = SECOND(engine_uri(), "create-transient", name);
     g_autoptr(vmh_host) host = open_host(engine_uri());
     g_autoptr(vmh_vm) vm = engine_find(host, name);
     g_autoptr(vmh_error) error = NULL;
@@ -332,9 +332,9 @@ END_TEST
 
 START_TEST(a_transient_vm_vanishes_unseen)
 {
-    g_autofree char *name = test_name("unseen");
-    g_autofree char *output = SECOND(engine_uri(), "create-transient", name);
-    pid_t            process;
+    g_autofree char        *name = test_name("unseen");
+    g_autofree char *output G_GNUC_UNUSED = SECOND(engine_uri(), "create-transient", name);
+    pid_t                   process;
 
     {
         g_autoptr(vmh_host) host = open_host(engine_uri());
