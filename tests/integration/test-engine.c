@@ -370,6 +370,10 @@ START_TEST(a_deleted_vm_leaves_nothing)
 }
 END_TEST
 
+/* 128 bytes, as many as there may be. */
+#define PERCENTS "%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%"
+#define LONGEST_NAME (PERCENTS PERCENTS)
+
 static const char *const odd_names[] = {
 
     "...",
@@ -390,8 +394,7 @@ static const char *const odd_names[] = {
     "\xc3\xa4",
     "$(reboot)",
     "'\"`",
-    "%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%"
-    "%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%", /* 128 bytes, as many as there may be */
+    LONGEST_NAME,
 };
 
 START_TEST(names_may_be_odd)
