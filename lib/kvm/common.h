@@ -44,6 +44,8 @@ struct vmhi_driver_host {
 gboolean vmhi_kvm_store_open(const char *directory, vmh_error **error);
 /* Waits for other programs; the lock goes with the descriptor. -1: error is set. */
 int vmhi_kvm_lock(const vmhi_driver_host *host, vmh_error **error);
+/* Keeps other changes of one VM out while that lock is let go of; taken before it. */
+int vmhi_kvm_lock_vm(const vmhi_driver_host *host, const char *uuid, vmh_error **error);
 /* The path of a VM's file; NULL for its directory. */
 char *vmhi_kvm_path(const vmhi_driver_host *host, const char *uuid, const char *file);
 /* The name that an entry of names/ stands for, or NULL. */
@@ -69,7 +71,8 @@ void vmhi_kvm_not_found(vmh_error **error, const char *uuid);
 typedef struct {
     int32_t state; /* VMH_VM_… */
     char   *reason;
-    char   *sandbox; /* of one that runs; the caller's, or NULL */
+    char   *sandbox; /* of one that runs, as is the next */
+    char   *devices; /* the names of those that it has, a line each */
 } vmhi_kvm_condition;
 void vmhi_kvm_condition_clear(vmhi_kvm_condition *condition);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(vmhi_kvm_condition, vmhi_kvm_condition_clear)
@@ -101,6 +104,9 @@ gboolean vmhi_kvm_spawn(const char *program, char *const *arguments, const int *
 
 /* --- devices.c --- */
 gboolean vmhi_kvm_add_devices(const vmhi_driver_host *host, int connection, const vmh_spec *spec, vmh_error **error);
+/* One of them, by its name, such as disk.root. */
+gboolean vmhi_kvm_add_device(const vmhi_driver_host *host, int connection, const vmh_spec *spec, const char *name,
+                             vmh_error **error);
 /* What a new VM has without being asked for. */
 void vmhi_kvm_complete(vmh_spec *spec);
 /* Our code for an errno about a file that the user named. */
@@ -135,6 +141,10 @@ void     vmhi_kvm_put_pin(struct wire_message *message, const vmh_spec *spec, co
 gboolean vmhi_kvm_is_pin(const char *path);
 /* The VMM's refusal, by the property. */
 gboolean vmhi_kvm_pin_refused(vmh_error **error, vmh_error *refused, const char *path);
+
+/* --- plug.c --- */
+/* A guest may have let go of devices when nobody waited for it any more; these are what the VM has. */
+void vmhi_kvm_drop_absent(vmh_spec *spec, const char *devices);
 
 /* --- supports.c --- */
 /* Properties that contradict each other. */

@@ -34,6 +34,8 @@ vmh_spec *vmhi_kvm_describe_vm(vmhi_driver_host *host, const char *uuid, uint64_
         spec = vmhi_kvm_read(host, uuid, kept ? VMHI_KVM_SPEC : VMHI_KVM_RUNNING, error);
     if (!spec)
         return NULL;
+    if (!kept && now.devices)
+        vmhi_kvm_drop_absent(spec, now.devices);
     vmhi_spec_put(spec, "state", vmh_vm_state_name(now.state));
     vmhi_spec_put(spec, "accelerator", "kvm");
     vmhi_spec_put(spec, "arch", "x86_64");

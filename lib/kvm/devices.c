@@ -240,22 +240,33 @@ static gboolean add_nic(handing *h, const char *id, vmh_error **error)
     return hand_over(h, descriptor, error);
 }
 
+static gboolean add_all(handing *h, const char *class_name, vmh_error **error)
+{
+    g_auto(GStrv) ids = vmhi_spec_ids(h->spec, class_name);
+    gboolean done = TRUE;
+
+    for (guint i = 0; done && ids[i]; i++)
+        done = *class_name == 'd' ? add_disk(h, ids[i], error) : add_nic(h, ids[i], error);
+    return done;
+}
+
 gboolean vmhi_kvm_add_devices(const vmhi_driver_host *host, int connection, const vmh_spec *spec, vmh_error **error)
 {
     g_autofree handing *h = g_new0(handing, 1);
-    g_auto(GStrv) disks = vmhi_spec_ids(spec, "disk");
-    g_auto(GStrv) nics = vmhi_spec_ids(spec, "nic");
 
     *h = (handing){.host = host, .connection = connection, .spec = spec};
-    for (guint i = 0; disks[i]; i++) {
-        if (!add_disk(h, disks[i], error))
-            return FALSE;
-    }
-    for (guint i = 0; nics[i]; i++) {
-        if (!add_nic(h, nics[i], error))
-            return FALSE;
-    }
-    return TRUE;
+    return add_all(h, "disk", error) && add_all(h, "nic", error);
+}
+
+gboolean vmhi_kvm_add_device(const vmhi_driver_host *host, int connection, const vmh_spec *spec, const char *name,
+                             vmh_error **error)
+{
+    g_autofree handing *h = g_new0(handing, 1);
+
+    *h = (handing){.host = host, .connection = connection, .spec = spec};
+    if (g_str_has_prefix(name, "disk."))
+        return add_disk(h, name + strlen("disk."), error);
+    return add_nic(h, name + strlen("nic."), error);
 }
 
 /* A NIC keeps the address that it gets at first, and a VM the most memory that it can have. */

@@ -6,6 +6,7 @@ void vmhi_kvm_condition_clear(vmhi_kvm_condition *condition)
 {
     g_clear_pointer(&condition->reason, g_free);
     g_clear_pointer(&condition->sandbox, g_free);
+    g_clear_pointer(&condition->devices, g_free);
 }
 
 /* Asks the VM's process where there is one, else reads its last words. */
@@ -24,9 +25,10 @@ vmhi_kvm_condition vmhi_kvm_look_at(const vmhi_driver_host *host, const char *uu
     if (answered)
         return (vmhi_kvm_condition){vmhi_kvm_state(wire_u64(&message, WIRE_T_STATE, WIRE_RUNNING)),
                                     g_strdup(wire_text(&message, WIRE_T_REASON)),
-                                    g_strdup(wire_text(&message, WIRE_T_SANDBOX))};
+                                    g_strdup(wire_text(&message, WIRE_T_SANDBOX)),
+                                    g_strdup(wire_text(&message, WIRE_T_DEVICES))};
     if (vmh_error_code(failure) == VMH_ERR_TIMEOUT)
-        return (vmhi_kvm_condition){VMH_VM_UNKNOWN, g_strdup(failure->message), NULL};
+        return (vmhi_kvm_condition){VMH_VM_UNKNOWN, g_strdup(failure->message), NULL, NULL};
     return vmhi_kvm_words_read(host, uuid);
 }
 

@@ -47,6 +47,8 @@ static int32_t code_of(uint64_t wire_code)
         return VMH_ERR_STATE;
     case WIRE_BUSY:
         return VMH_ERR_BUSY;
+    case WIRE_ABSENT:
+        return VMH_ERR_NOT_FOUND;
     default:
         return VMH_ERR_HYPERVISOR;
     }

@@ -29,11 +29,9 @@ gboolean vmhi_kvm_store_open(const char *directory, vmh_error **error)
     return TRUE;
 }
 
-int vmhi_kvm_lock(const vmhi_driver_host *host, vmh_error **error)
+/* The descriptor, whose lock it is, or -1. */
+static int wait_for_lock(int descriptor, const char *path, vmh_error **error)
 {
-    g_autofree char *path = g_build_filename(host->directory, "lock", NULL);
-    int              descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
     while (descriptor >= 0 && flock(descriptor, LOCK_EX) < 0) {
         if (errno == EINTR)
             continue;
@@ -43,6 +41,25 @@ int vmhi_kvm_lock(const vmhi_driver_host *host, vmh_error **error)
     if (descriptor < 0)
         fail(error, path, "cannot lock");
     return descriptor;
+}
+
+int vmhi_kvm_lock(const vmhi_driver_host *host, vmh_error **error)
+{
+    g_autofree char *path = g_build_filename(host->directory, "lock", NULL);
+
+    return wait_for_lock(open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), path, error);
+}
+
+int vmhi_kvm_lock_vm(const vmhi_driver_host *host, const char *uuid, vmh_error **error)
+{
+    g_autofree char *path = vmhi_kvm_path(host, uuid, NULL);
+    const int        descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (descriptor < 0 && errno == ENOENT) {
+        vmhi_kvm_not_found(error, uuid);
+        return -1;
+    }
+    return wait_for_lock(descriptor, path, error);
 }
 
 char *vmhi_kvm_path(const vmhi_driver_host *host, const char *uuid, const char *file)

@@ -1,17 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Updates: for the next start by the kept spec; of what runs, what is text for people. */
-#include "kvm/common.h"
+/* Updates: for the next start by the kept spec, and of what runs. First all verdicts, then the changes. */
+#include "kvm/update.h"
 #include <string.h>
-
-typedef struct {
-    vmhi_driver_host *host;
-    const char       *uuid;
-    const vmh_spec   *spec;
-    vmhi_verdicts    *verdicts;
-    vmh_spec         *kept;    /* NULL: the VM is transient */
-    vmh_spec         *running; /* NULL: it does not run */
-    gboolean          persist, live, must_live;
-} update;
 
 /* What nobody but the reader of a description notices. */
 static gboolean is_text(const char *path)
@@ -24,62 +14,33 @@ static gboolean is_policy(const char *path)
     return g_str_has_prefix(path, "on.");
 }
 
-/* What can be another at once. */
-static gboolean is_live(const update *u, const char *path)
-{
-    if (g_str_equal(path, "memory.size"))
-        return vmhi_spec_bool_or_default(u->running, "vm", "balloon");
-    /* Memory that is in use already would not be counted. */
-    if (g_str_equal(path, "memory.limit"))
-        return vmhi_spec_get(u->running, path, NULL) != NULL;
-    return is_text(path) || is_policy(path) || vmhi_kvm_group_limits(path) || vmhi_kvm_is_pin(path);
-}
-
 /* What a VM is known by, or cannot be otherwise here. */
 static gboolean is_fixed(const char *path)
 {
     return g_str_equal(path, "name") || g_str_equal(path, "uuid");
 }
 
-/* --- devices as a whole --- */
-
-/* "disk.root." of "disk.root.present" when an update says so; NULL: it is another property. */
-static char *device_of(const char *path)
+/* FALSE when the spec says of this device that it is not to be. */
+static gboolean is_present(const vmh_spec *spec, const char *prefix)
 {
-    return g_str_has_suffix(path, ".present") ? g_strndup(path, strlen(path) - strlen("present")) : NULL;
-}
+    g_autofree char *path = g_strconcat(prefix, "present", NULL);
+    gboolean         present = TRUE;
 
-static gboolean has_device(const vmh_spec *spec, const char *prefix)
-{
-    g_auto(GStrv) paths = spec ? vmhi_spec_list(spec) : NULL;
-    gboolean found = FALSE;
-
-    for (guint i = 0; paths && paths[i]; i++)
-        found = found || g_str_has_prefix(paths[i], prefix);
-    return found;
-}
-
-static void remove_device(vmh_spec *spec, const char *prefix)
-{
-    g_auto(GStrv) paths = vmhi_spec_list(spec);
-
-    for (guint i = 0; paths[i]; i++) {
-        if (g_str_has_prefix(paths[i], prefix))
-            vmhi_spec_unset(spec, paths[i], NULL);
-    }
+    vmhi_spec_bool(spec, path, &present);
+    return present;
 }
 
 /* A device that is to go must be there. */
-static gboolean check_present(const update *u, GStrv paths, vmh_error **error)
+static gboolean check_present(const vmhi_kvm_change *u, vmh_error **error)
 {
-    for (guint i = 0; paths[i]; i++) {
-        g_autofree char *prefix = device_of(paths[i]);
-        gboolean         present = TRUE;
+    for (guint i = 0; u->paths[i]; i++) {
+        const char      *path = u->paths[i];
+        g_autofree char *prefix = vmhi_kvm_device_of(path);
 
-        if (!prefix || !vmhi_spec_bool(u->spec, paths[i], &present) || present || has_device(u->kept, prefix) ||
-            has_device(u->running, prefix))
+        if (!prefix || is_present(u->spec, prefix) || vmhi_kvm_has_device(u->kept, prefix) ||
+            vmhi_kvm_has_device(u->running, prefix))
             continue;
-        vmhi_error_set_property(error, VMH_ERR_NOT_FOUND, paths[i], "%s: there is no such device", paths[i]);
+        vmhi_error_set_property(error, VMH_ERR_NOT_FOUND, path, "%s: there is no such device", path);
         return FALSE;
     }
     return TRUE;
@@ -87,32 +48,51 @@ static gboolean check_present(const update *u, GStrv paths, vmh_error **error)
 
 /* --- single properties --- */
 
-static gboolean differs(const vmh_spec *now, const vmh_spec *wanted, const char *path)
+/* TRUE when an update by the spec makes another of what there is now. */
+static gboolean differs(const vmh_spec *now, const vmh_spec *spec, const char *path)
 {
     static const char *const constant[] = {"accelerator", "arch", NULL};
-    g_autofree char         *prefix = device_of(path);
-    gboolean                 present = TRUE;
+    g_autofree char         *prefix = vmhi_kvm_device_of(path);
 
     if (!now || g_strv_contains(constant, path))
         return FALSE;
-    if (!prefix)
-        return !vmhi_spec_same(now, wanted, path);
-    vmhi_spec_bool(wanted, path, &present);
-    return !present && has_device(now, prefix);
+    if (prefix && !is_present(spec, prefix))
+        return vmhi_kvm_has_device(now, prefix);
+    if (prefix && g_str_has_suffix(path, ".present"))
+        return FALSE;
+    return !vmhi_spec_same(now, spec, path);
 }
 
 static void copy(vmh_spec *to, const vmh_spec *from, const char *path)
 {
-    const vmhi_value *value = vmhi_spec_get(from, path, NULL);
-    g_autofree char  *prefix = device_of(path);
+    g_autofree char *prefix = vmhi_kvm_device_of(path);
 
-    if (prefix)
-        remove_device(to, prefix);
+    if (prefix && !is_present(from, prefix))
+        vmhi_kvm_remove_device(to, prefix);
     else
-        vmhi_spec_set_value(to, path, value, NULL);
+        vmhi_spec_set_value(to, path, vmhi_spec_get(from, path, NULL), NULL);
 }
 
-static int32_t judge(const update *u, const char *path, const char **reason)
+/* Why what runs cannot be as the spec has it, or NULL. Constant. */
+static const char *obstacle(const vmhi_kvm_change *u, const char *path)
+{
+    g_autofree char *prefix = vmhi_kvm_device_of(path);
+
+    if (prefix && is_present(u->spec, prefix) != vmhi_kvm_has_device(u->running, prefix))
+        return vmhi_kvm_why_not_plugged(is_present(u->spec, prefix) ? u->spec : u->running, prefix);
+    if (is_text(path) || is_policy(path))
+        return NULL;
+    if (g_str_equal(path, "memory.limit"))
+        return vmhi_spec_get(u->running, path, NULL) ? NULL
+                                                     : "the memory in use was not counted, as there was no limit yet";
+    if (vmhi_kvm_group_limits(path) || vmhi_kvm_is_pin(path))
+        return NULL;
+    if (g_str_equal(path, "memory.size") && vmhi_spec_bool_or_default(u->running, "vm", "balloon"))
+        return NULL;
+    return "the built-in engine cannot change it while the VM runs yet";
+}
+
+static int32_t judge(const vmhi_kvm_change *u, const char *path, const char **reason)
 {
     const gboolean keeps = u->persist && differs(u->kept, u->spec, path);
     const gboolean runs = differs(u->running, u->spec, path);
@@ -124,15 +104,14 @@ static int32_t judge(const update *u, const char *path, const char **reason)
     }
     if (!keeps && !(runs && u->live))
         return VMH_VERDICT_UNCHANGED;
-    if (!runs || (u->live && is_live(u, path)))
+    if (runs && u->live)
+        *reason = obstacle(u, path);
+    if (!runs || (u->live && !*reason))
         return VMH_VERDICT_APPLIED;
-    if (u->live)
-        *reason = g_str_equal(path, "memory.limit") ? "the memory in use was not counted, as there was no limit yet"
-                                                    : "the built-in engine cannot change it while the VM runs yet";
     return u->persist && !u->must_live ? VMH_VERDICT_AFTER_RESTART : VMH_VERDICT_REFUSED;
 }
 
-static gboolean check_supported(const update *u, vmh_error **error)
+static gboolean check_supported(const vmhi_kvm_change *u, vmh_error **error)
 {
     g_autoptr(vmh_error) refused = NULL;
 
@@ -144,99 +123,202 @@ static gboolean check_supported(const update *u, vmh_error **error)
 }
 
 /* All verdicts first: when one refuses, nothing is changed. */
-static gboolean judge_all(const update *u, GStrv paths, vmh_error **error)
+static gboolean judge_all(const vmhi_kvm_change *u, vmh_error **error)
 {
     gboolean fine = TRUE;
 
-    for (guint i = 0; paths[i]; i++) {
+    for (guint i = 0; u->paths[i]; i++) {
         const char   *reason;
-        const int32_t verdict = judge(u, paths[i], &reason);
+        const int32_t verdict = judge(u, u->paths[i], &reason);
 
-        vmhi_verdict(u->verdicts, paths[i], verdict, reason);
+        vmhi_verdict(u->verdicts, u->paths[i], verdict, reason);
         if (verdict == VMH_VERDICT_REFUSED && fine)
-            vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, paths[i], "%s: %s", paths[i], reason);
+            vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, u->paths[i], "%s: %s", u->paths[i], reason);
         fine = fine && verdict != VMH_VERDICT_REFUSED;
     }
     return fine;
 }
 
+/* Nothing was changed, and no verdict may say otherwise: what had nothing against it is refused for the other. */
+static void take_back_verdicts(const vmhi_kvm_change *u, const vmh_error *why)
+{
+    g_autofree char *reason =
+        g_strdup_printf("not changed, because %s was refused", why->property ? why->property : "another change");
+
+    for (guint i = 0; u->paths[i]; i++) {
+        const char   *ignored;
+        const int32_t verdict = judge(u, u->paths[i], &ignored);
+
+        if (g_strcmp0(u->paths[i], why->property) == 0)
+            vmhi_verdict(u->verdicts, u->paths[i], VMH_VERDICT_REFUSED, why->message);
+        else if (verdict == VMH_VERDICT_APPLIED || verdict == VMH_VERDICT_AFTER_RESTART)
+            vmhi_verdict(u->verdicts, u->paths[i], VMH_VERDICT_REFUSED, reason);
+    }
+}
+
+/* --- what shall be --- */
+
 /* More memory for the next start makes room for it, unless the update says how much room there is. */
-static void raise_most(const update *u)
+static void raise_most(const vmhi_kvm_change *u)
 {
     uint64_t size = 0, most = 0;
 
     if (vmhi_spec_u64(u->spec, "memory.size", &size) && !vmhi_spec_u64(u->spec, "memory.max", &most) &&
-        vmhi_spec_u64(u->kept, "memory.max", &most) && size > most)
-        vmhi_spec_put_u64(u->kept, "memory.max", size);
+        vmhi_spec_u64(u->kept_then, "memory.max", &most) && size > most)
+        vmhi_spec_put_u64(u->kept_then, "memory.max", size);
 }
 
-static gboolean tell_policy(const update *u, GStrv paths, vmh_error **error)
+static void plan_running(vmhi_kvm_change *u)
+{
+    u->running_then = vmhi_spec_copy(u->running);
+    for (guint i = 0; u->paths[i]; i++) {
+        g_autofree char *prefix = vmhi_kvm_device_of(u->paths[i]);
+
+        if (!differs(u->running, u->spec, u->paths[i]) || obstacle(u, u->paths[i]))
+            continue;
+        copy(u->running_then, u->spec, u->paths[i]);
+    }
+}
+
+/* A device that is new in what runs is, as far as the update does not say, as the one that is kept, and then both. */
+static void agree_on_devices(const vmhi_kvm_change *u)
+{
+    for (guint i = 0; u->paths[i]; i++) {
+        g_autofree char *prefix = vmhi_kvm_device_of(u->paths[i]);
+
+        if (!prefix || !vmhi_kvm_has_device(u->running_then, prefix) || vmhi_kvm_has_device(u->running, prefix))
+            continue;
+        if (u->kept)
+            vmhi_kvm_inherit_device(u->running_then, u->kept, prefix);
+        vmhi_kvm_complete(u->running_then);
+        if (u->kept_then)
+            vmhi_kvm_inherit_device(u->kept_then, u->running_then, prefix);
+    }
+}
+
+static gboolean plan(vmhi_kvm_change *u, vmh_error **error)
+{
+    if (u->persist) {
+        u->kept_then = vmhi_spec_copy(u->kept);
+        for (guint i = 0; u->paths[i]; i++) {
+            if (differs(u->kept, u->spec, u->paths[i]))
+                copy(u->kept_then, u->spec, u->paths[i]);
+        }
+        raise_most(u);
+    }
+    if (u->live) {
+        plan_running(u);
+        agree_on_devices(u);
+    }
+    if (u->persist)
+        vmhi_kvm_complete(u->kept_then);
+    return !u->persist || vmhi_kvm_check_whole(u->kept_then, error);
+}
+
+/* --- making it so, and taking it back --- */
+
+/* What an update has of a kind goes to whoever it concerns, with the values of this spec. */
+static gboolean tell_policy(const vmhi_kvm_change *u, const vmh_spec *as, vmh_error **error)
 {
     struct wire_message message;
-    gboolean            any = FALSE;
+    g_autoptr(vmh_spec) policies = vmhi_spec_copy(as);
+    gboolean any = FALSE;
 
-    for (guint i = 0; paths[i]; i++)
-        any = any || is_policy(paths[i]);
-    vmhi_kvm_put_policy(&message, u->spec);
+    for (guint i = 0; u->paths[i]; i++) {
+        if (!is_policy(u->paths[i]))
+            continue;
+        vmhi_spec_put(policies, u->paths[i], vmhi_spec_str_or_default(as, "vm", u->paths[i]));
+        any = TRUE;
+    }
+    vmhi_kvm_put_policy(&message, policies);
     return !any || vmhi_kvm_ask(u->host, u->uuid, &message, error);
 }
 
-static gboolean tell_balloon(const update *u, vmh_error **error)
+static gboolean tell_balloon(const vmhi_kvm_change *u, const vmh_spec *as, vmh_error **error)
 {
     struct wire_message message;
     uint64_t            memory;
 
-    if (!vmhi_spec_u64(u->spec, "memory.size", &memory) || !is_live(u, "memory.size"))
+    if (!vmhi_spec_get(u->spec, "memory.size", NULL) || obstacle(u, "memory.size") ||
+        !vmhi_spec_u64(as, "memory.size", &memory))
         return TRUE;
     vmhi_kvm_put_balloon(&message, memory);
     return vmhi_kvm_ask(u->host, u->uuid, &message, error);
 }
 
-static gboolean apply_limits(const update *u, GStrv paths, vmh_error **error)
+static gboolean apply_limits(const vmhi_kvm_change *u, const vmh_spec *as, vmh_error **error)
 {
     gboolean any = FALSE;
 
-    for (guint i = 0; paths[i]; i++)
-        any = any || (vmhi_kvm_group_limits(paths[i]) && is_live(u, paths[i]));
-    return !any || vmhi_kvm_group_apply(u->host, u->uuid, u->running, error);
+    for (guint i = 0; u->paths[i]; i++)
+        any = any || (vmhi_kvm_group_limits(u->paths[i]) && !obstacle(u, u->paths[i]));
+    return !any || vmhi_kvm_group_apply(u->host, u->uuid, as, error);
 }
 
-static gboolean apply_pins(const update *u, GStrv paths, vmh_error **error)
+static gboolean apply_pins(const vmhi_kvm_change *u, const vmh_spec *as, vmh_error **error)
 {
     struct wire_message message;
 
-    for (guint i = 0; paths[i]; i++) {
+    for (guint i = 0; u->paths[i]; i++) {
         vmh_error *refused = NULL;
 
-        if (!vmhi_kvm_is_pin(paths[i]))
+        if (!vmhi_kvm_is_pin(u->paths[i]))
             continue;
-        vmhi_kvm_put_pin(&message, u->spec, paths[i]);
+        vmhi_kvm_put_pin(&message, as, u->paths[i]);
         if (!vmhi_kvm_ask(u->host, u->uuid, &message, &refused))
-            return vmhi_kvm_pin_refused(error, refused, paths[i]);
+            return vmhi_kvm_pin_refused(error, refused, u->paths[i]);
     }
     return TRUE;
 }
 
-static gboolean make(const update *u, GStrv paths, vmh_error **error)
+static gboolean tell(const vmhi_kvm_change *u, const vmh_spec *as, vmh_error **error)
 {
-    for (guint i = 0; paths[i]; i++) {
-        if (u->persist && differs(u->kept, u->spec, paths[i]))
-            copy(u->kept, u->spec, paths[i]);
-        if (u->live && is_live(u, paths[i]))
-            copy(u->running, u->spec, paths[i]);
-    }
-    if (u->persist)
-        raise_most(u);
-    if (u->persist && !vmhi_kvm_check_whole(u->kept, error))
-        return FALSE;
-    if (u->live && (!tell_policy(u, paths, error) || !tell_balloon(u, error) || !apply_limits(u, paths, error) ||
-                    !apply_pins(u, paths, error)))
-        return FALSE;
-    return (!u->live || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_RUNNING, u->running, error)) &&
-           (!u->persist || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_SPEC, u->kept, error));
+    return tell_policy(u, as, error) && tell_balloon(u, as, error) && apply_limits(u, as, error) &&
+           apply_pins(u, as, error);
 }
 
-static gboolean read_specs(update *u, vmh_error **error)
+static gboolean write_specs(const vmhi_kvm_change *u, const vmh_spec *running, const vmh_spec *kept,
+                            vmh_error **error)
+{
+    return (!running || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_RUNNING, running, error)) &&
+           (!kept || vmhi_kvm_write(u->host, u->uuid, VMHI_KVM_SPEC, kept, error));
+}
+
+static void take_back(vmhi_kvm_change *u, vmh_error **failure)
+{
+    g_autoptr(GPtrArray) left = g_ptr_array_new_with_free_func(g_free);
+    g_autofree char *names = NULL;
+
+    if (u->live) {
+        tell(u, u->running, NULL);
+        vmhi_kvm_plug_back(u, left);
+    }
+    write_specs(u, u->live ? u->running : NULL, u->persist ? u->kept : NULL, NULL);
+    if (!left->len)
+        return;
+    g_ptr_array_add(left, NULL);
+    names = g_strjoinv(", ", (char **)left->pdata);
+    vmhi_error_prefix(failure, "this could not be taken back: %s", names);
+}
+
+static gboolean make(vmhi_kvm_change *u, vmh_error **error)
+{
+    g_autoptr(vmh_error) failure = NULL;
+
+    if (!plan(u, error))
+        return FALSE;
+    if ((!u->live || (vmhi_kvm_plug(u, &failure) && tell(u, u->running_then, &failure))) &&
+        write_specs(u, u->running_then, u->kept_then, &failure))
+        return TRUE;
+    take_back(u, &failure);
+    take_back_verdicts(u, failure);
+    vmhi_error_move(error, g_steal_pointer(&failure));
+    return FALSE;
+}
+
+/* --- the verb --- */
+
+static gboolean read_specs(vmhi_kvm_change *u, vmh_error **error)
 {
     g_auto(vmhi_kvm_condition) now = vmhi_kvm_look_at(u->host, u->uuid);
     const gboolean runs = now.state != VMH_VM_STOPPED && now.state != VMH_VM_CRASHED;
@@ -245,10 +327,12 @@ static gboolean read_specs(update *u, vmh_error **error)
         u->kept = vmhi_kvm_read(u->host, u->uuid, VMHI_KVM_SPEC, error);
     if (runs)
         u->running = vmhi_kvm_read(u->host, u->uuid, VMHI_KVM_RUNNING, error);
+    if (u->running && now.devices)
+        vmhi_kvm_drop_absent(u->running, now.devices);
     return u->kept || u->running;
 }
 
-static gboolean choose_targets(update *u, uint64_t flags, vmh_error **error)
+static gboolean choose_targets(vmhi_kvm_change *u, uint64_t flags, vmh_error **error)
 {
     const gboolean any = !(flags & (VMH_UPDATE_LIVE | VMH_UPDATE_PERSIST));
 
@@ -264,7 +348,7 @@ static gboolean choose_targets(update *u, uint64_t flags, vmh_error **error)
     return FALSE;
 }
 
-static gboolean check_generation(const update *u, uint64_t generation, vmh_error **error)
+static gboolean check_generation(const vmhi_kvm_change *u, uint64_t generation, vmh_error **error)
 {
     if (!generation || generation == vmhi_kvm_generation(u->host, u->uuid))
         return TRUE;
@@ -272,24 +356,43 @@ static gboolean check_generation(const update *u, uint64_t generation, vmh_error
     return FALSE;
 }
 
+static void clear(vmhi_kvm_change *u)
+{
+    vmhi_kvm_plug_clear(u);
+    vmh_spec_unref(u->kept);
+    vmh_spec_unref(u->running);
+    vmh_spec_unref(u->kept_then);
+    vmh_spec_unref(u->running_then);
+    g_strfreev(u->paths);
+    if (u->lock >= 0)
+        close(u->lock);
+    if (u->vm_lock >= 0)
+        close(u->vm_lock);
+}
+
+static gboolean lock(vmhi_kvm_change *u, vmh_error **error)
+{
+    if (!vmhi_kvm_may_change(u->host, error))
+        return FALSE;
+    u->vm_lock = vmhi_kvm_lock_vm(u->host, u->uuid, error);
+    if (u->vm_lock >= 0)
+        u->lock = vmhi_kvm_lock(u->host, error);
+    return u->lock >= 0;
+}
+
 gboolean vmhi_kvm_update(vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, uint64_t flags,
                          uint64_t generation, vmhi_verdicts *verdicts, vmhi_task *task, vmh_error **error)
 {
-    update u = {.host = host, .uuid = uuid, .spec = spec, .verdicts = verdicts};
-    g_auto(GStrv) paths = vmhi_spec_list(spec);
-    const int lock = vmhi_kvm_may_change(host, error) ? vmhi_kvm_lock(host, error) : -1;
-    gboolean  done = FALSE;
+    vmhi_kvm_change u = {.host = host, .uuid = uuid, .spec = spec, .verdicts = verdicts, .task = task};
+    gboolean        done = FALSE;
 
-    (void)task;
-    if (lock < 0)
-        return FALSE;
-    if (check_supported(&u, error) && read_specs(&u, error) && check_present(&u, paths, error) &&
-        choose_targets(&u, flags, error) && check_generation(&u, generation, error) && judge_all(&u, paths, error))
-        done = (flags & VMH_UPDATE_DRY_RUN) || make(&u, paths, error);
+    u.paths = vmhi_spec_list(spec);
+    u.lock = u.vm_lock = u.connection = -1;
+    if (lock(&u, error) && check_supported(&u, error) && read_specs(&u, error) && check_present(&u, error) &&
+        choose_targets(&u, flags, error) && check_generation(&u, generation, error) && judge_all(&u, error))
+        done = (flags & VMH_UPDATE_DRY_RUN) || make(&u, error);
     if (!done)
         vmhi_error_prefix(error, "updating the VM");
-    vmh_spec_unref(u.kept);
-    vmh_spec_unref(u.running);
-    close(lock);
+    clear(&u);
     return done;
 }

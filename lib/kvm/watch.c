@@ -67,13 +67,13 @@ static void tell_gone(machine *m)
     g_mutex_unlock(&watch->sink_lock);
 }
 
-static void tell_changed(machine *m)
+static void tell_changed(machine *m, const char *what)
 {
     vmhi_kvm_watch *watch = m->watch;
 
     g_mutex_lock(&watch->sink_lock);
     if (!watch->quiet)
-        watch->host->sink->vm_changed(watch->host->sink_data, m->uuid, "configuration");
+        watch->host->sink->vm_changed(watch->host->sink_data, m->uuid, what);
     g_mutex_unlock(&watch->sink_lock);
 }
 
@@ -158,6 +158,8 @@ static void take_event(machine *m, const struct wire_message *message)
     const uint64_t state = wire_u64(message, WIRE_T_STATE, WIRE_RUNNING);
     const char    *reason = wire_text(message, WIRE_T_REASON);
 
+    if (wire_header(message).type == WIRE_UNPLUGGED)
+        tell_changed(m, "devices");
     if (wire_header(message).type != WIRE_STATE)
         return;
     /* The end is told when the process is gone: before, it could not be started again. */
@@ -346,7 +348,7 @@ static void file_changed(vmhi_kvm_watch *watch, const struct inotify_event *even
     if (g_str_equal(event->name, VMHI_KVM_RUNNING))
         watch_process(m);
     else if (g_str_equal(event->name, VMHI_KVM_SPEC))
-        tell_changed(m);
+        tell_changed(m, "configuration");
 }
 
 static gboolean on_files(int descriptor, G_GNUC_UNUSED GIOCondition condition, void *data)

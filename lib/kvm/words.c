@@ -23,7 +23,7 @@ void vmhi_kvm_words_begin(int descriptor)
 
 static vmhi_kvm_condition condition(int32_t state, const char *reason)
 {
-    return (vmhi_kvm_condition){state, g_strdup(reason), NULL};
+    return (vmhi_kvm_condition){state, g_strdup(reason), NULL, NULL};
 }
 
 vmhi_kvm_condition vmhi_kvm_words_read(const vmhi_driver_host *host, const char *uuid)

@@ -228,13 +228,17 @@ void vm_wants(struct vm *vm, enum vm_wish wish, const char *format, ...)
     pthread_mutex_unlock(&vm->lock);
 }
 
+void vm_set_line(struct vm *vm, unsigned line, bool level)
+{
+    const struct kvm_irq_level what = {.irq = line, .level = level};
+
+    ioctl(vm->descriptor, KVM_IRQ_LINE, &what);
+}
+
 void vm_interrupt(struct vm *vm, unsigned line)
 {
-    struct kvm_irq_level level = {.irq = line, .level = 1};
-
-    ioctl(vm->descriptor, KVM_IRQ_LINE, &level);
-    level.level = 0;
-    ioctl(vm->descriptor, KVM_IRQ_LINE, &level);
+    vm_set_line(vm, line, true);
+    vm_set_line(vm, line, false);
 }
 
 bool vm_message_interrupt(struct vm *vm, uint64_t address, uint32_t data)

@@ -89,7 +89,8 @@ void vm_tear_down(struct vm *vm);
 /* From any thread: the control thread does it soon. */
 void vm_wants(struct vm *vm, enum vm_wish wish, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* A pulse on an edge-triggered line of the I/O APIC. */
+/* A line of the I/O APIC, and a pulse on one that is edge-triggered. */
+void vm_set_line(struct vm *vm, unsigned line, bool level);
 void vm_interrupt(struct vm *vm, unsigned line);
 bool vm_message_interrupt(struct vm *vm, uint64_t address, uint32_t data);
 

@@ -154,7 +154,7 @@ static void add_serial(struct aml *aml)
     aml_name_integer(aml, "_UID", 1);
     const struct aml_resources resources = aml_open_resources(aml);
     aml_ports(aml, SERIAL_PORT, 8);
-    aml_interrupt(aml, SERIAL_LINE);
+    aml_interrupt(aml, SERIAL_LINE, false);
     aml_close_resources(aml, resources);
     aml_close(aml, device);
 }
@@ -207,7 +207,7 @@ static void add_events(struct aml *aml)
     device = aml_open_device(aml, "GED_");
     aml_name_text(aml, "_HID", "ACPI0013");
     const struct aml_resources resources = aml_open_resources(aml);
-    aml_interrupt(aml, POWER_LINE);
+    aml_interrupt(aml, POWER_LINE, true);
     aml_close_resources(aml, resources);
     add_register(aml, "EVTR", "EVTS", POWER_PORT + POWER_EVENT, 1, ACCESS_BYTE);
     add_register(aml, "INRG", "PCII", POWER_PORT + POWER_PCI_IN, 4, ACCESS_DWORD);

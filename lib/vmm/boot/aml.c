@@ -35,6 +35,7 @@ enum {
     SPACE_FIXED_PRODUCER = 0x0c, /* its start and its end are as they are */
     SPACE_WRITABLE = 1,
     RESOURCE_END = 0x79,
+    INTERRUPT_CONSUMER_LEVEL = 0x01,
     INTERRUPT_CONSUMER_EDGE = 0x03
 };
 
@@ -219,11 +220,11 @@ void aml_close_resources(struct aml *aml, struct aml_resources resources)
     aml_close(aml, resources.open);
 }
 
-void aml_interrupt(struct aml *aml, uint32_t line)
+void aml_interrupt(struct aml *aml, uint32_t line, bool is_level)
 {
     aml_byte(aml, RESOURCE_INTERRUPT);
     number(aml, 6, 2);
-    aml_byte(aml, INTERRUPT_CONSUMER_EDGE);
+    aml_byte(aml, is_level ? INTERRUPT_CONSUMER_LEVEL : INTERRUPT_CONSUMER_EDGE);
     aml_byte(aml, 1);
     number(aml, line, 4);
 }

@@ -27,8 +27,10 @@ static void access_power(void *device, uint64_t offset, unsigned size, bool writ
         return;
     }
     *value = offset == POWER_EVENT ? events : 0;
-    if (offset == POWER_EVENT)
-        events = 0;
+    if (offset != POWER_EVENT)
+        return;
+    events = 0;
+    vm_set_line(vm, POWER_LINE, false);
 }
 
 /* Which slots, said once. */
@@ -102,8 +104,10 @@ static void tell(uint8_t event, uint32_t in, uint32_t out)
     /* Of a slot that was filled anew, what was said before is no longer true. */
     slots_in |= in;
     slots_out = (slots_out & ~in) | out;
+    /* Until the event is read, so that a guest which boots finds it later; for edges there is one. */
+    vm_set_line(vm, POWER_LINE, false);
+    vm_set_line(vm, POWER_LINE, true);
     pthread_mutex_unlock(&lock);
-    vm_interrupt(vm, POWER_LINE);
 }
 
 void power_button(void)
