@@ -166,6 +166,10 @@ void vmhi_kvm_watch_counters(vmhi_kvm_watch *watch, vmhi_kvm_visit_counters visi
 /* --- describe.c --- */
 uint64_t vmhi_kvm_generation(const vmhi_driver_host *host, const char *uuid);
 
+/* --- node.c --- */
+/* KVM itself; -1: error says whether the host has none, or this user may not use it. */
+int vmhi_kvm_open_device(vmh_error **error);
+
 /* --- the calls of the contract, by file --- */
 gboolean  vmhi_kvm_list(vmhi_driver_host *host, vmhi_visit visit, void *data, vmh_error **error); /* list.c */
 gboolean  vmhi_kvm_look(vmhi_driver_host *host, const char *uuid, vmhi_visit visit, void *data, vmh_error **error);

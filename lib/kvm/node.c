@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What this machine says of itself. */
 #include "kvm/common.h"
+#include <fcntl.h>
+#include <linux/kvm.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/utsname.h>
+
+#define DEVICE "/dev/kvm"
 
 static gboolean find_line(const char *path, const char *key, char **value)
 {
@@ -30,18 +35,40 @@ static void put_memory(vmh_spec *spec, const char *property, const char *key)
         vmhi_spec_put_u64(spec, property, g_ascii_strtoull(text, NULL, 10) * 1024);
 }
 
+int vmhi_kvm_open_device(vmh_error **error)
+{
+    const int descriptor = open(DEVICE, O_RDWR | O_CLOEXEC);
+    const int native = errno;
+
+    if (descriptor >= 0 && ioctl(descriptor, KVM_GET_API_VERSION, 0UL) == KVM_API_VERSION)
+        return descriptor;
+    if (descriptor >= 0) {
+        close(descriptor);
+        vmhi_error_set(error, VMH_ERR_UNSUPPORTED, "this host has no KVM: " DEVICE " is something else");
+    } else if (native == EACCES || native == EPERM) {
+        vmhi_error_set_native(error, VMH_ERR_PERMISSION, VMHI_KVM, native, NULL,
+                              DEVICE " may not be opened by this user: become a member of the group that owns it");
+    } else {
+        vmhi_error_set_native(error, VMH_ERR_UNSUPPORTED, VMHI_KVM, native, NULL,
+                              "this host has no KVM: cannot open " DEVICE ": %s", g_strerror(native));
+    }
+    return -1;
+}
+
 /* KVM is there also where it emulates the guest's every instruction: then the CPU has neither flag. */
 static void put_accelerator(vmh_spec *spec)
 {
     g_autofree char *flags = NULL;
     g_auto(GStrv) words = NULL;
+    g_autoptr(vmh_error) why = NULL;
+    const int kvm = vmhi_kvm_open_device(&why);
 
-    if (access("/dev/kvm", R_OK | W_OK) < 0) {
+    if (kvm < 0) {
         vmhi_spec_put(spec, "accelerator.kind", "none");
-        vmhi_spec_put(spec, "accelerator.reason",
-                      errno == EACCES ? "/dev/kvm may not be opened by this user." : "There is no /dev/kvm.");
+        vmhi_spec_put(spec, "accelerator.reason", vmh_error_message(why));
         return;
     }
+    close(kvm);
     find_line("/proc/cpuinfo", "flags", &flags);
     words = g_strsplit(flags ? flags : "", " ", -1);
     if (g_strv_contains((const char *const *)words, "vmx") || g_strv_contains((const char *const *)words, "svm")) {

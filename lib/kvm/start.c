@@ -25,12 +25,17 @@ typedef struct {
 
 static int open_file(const char *property, const char *path, vmh_error **error)
 {
-    const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const int   descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat status;
 
     if (descriptor < 0)
         vmhi_error_set_native(error, vmhi_kvm_file_error(errno), VMHI_KVM, errno, property, "%s: cannot open %s: %s",
                               property, path, g_strerror(errno));
-    return descriptor;
+    if (descriptor < 0 || (fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode)))
+        return descriptor;
+    vmhi_error_set_property(error, VMH_ERR_VALUE, property, "%s: %s is not a regular file", property, path);
+    close(descriptor);
+    return -1;
 }
 
 static gboolean check_file(const vmh_spec *spec, const char *property, vmh_error **error)
@@ -49,19 +54,6 @@ gboolean vmhi_kvm_check_files(const vmh_spec *spec, vmh_error **error)
 }
 
 /* --- the table of descriptors --- */
-
-static int open_kvm(vmh_error **error)
-{
-    const int descriptor = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-
-    if (descriptor < 0 && errno == EACCES)
-        vmhi_error_set_native(error, VMH_ERR_PERMISSION, VMHI_KVM, errno, NULL,
-                              "/dev/kvm may not be opened by this user: become a member of the group that owns it");
-    else if (descriptor < 0)
-        vmhi_error_set_native(error, VMH_ERR_UNSUPPORTED, VMHI_KVM, errno, NULL,
-                              "this host has no KVM: cannot open /dev/kvm: %s", g_strerror(errno));
-    return descriptor;
-}
 
 /* Bound here, where there is a file system; the VMM listens. */
 static int bind_control(const starting *s, vmh_error **error)
@@ -103,7 +95,7 @@ static gboolean make_table(starting *s, vmh_error **error)
 {
     int pair[2];
 
-    s->table[KVM] = open_kvm(error);
+    s->table[KVM] = vmhi_kvm_open_device(error);
     if (s->table[KVM] < 0)
         return FALSE;
     s->table[LISTENER] = bind_control(s, error);

@@ -139,6 +139,24 @@ static gboolean has_value(int index, const char *text)
     return !values || g_strv_contains((const char *const *)values, text);
 }
 
+/* What the schema, which is for all hypervisors, lets pass. */
+static gboolean check_sizes(const vmh_spec *spec, vmh_error **error)
+{
+    uint64_t cpus = 1, memory = WIRE_PAGE;
+
+    vmhi_spec_u64(spec, "cpu.count", &cpus);
+    vmhi_spec_u64(spec, "memory.size", &memory);
+    if (cpus > WIRE_CPUS)
+        vmhi_error_set_property(error, VMH_ERR_VALUE, "cpu.count",
+                                "cpu.count: the built-in engine has at most %d CPUs a VM", WIRE_CPUS);
+    else if (memory > WIRE_MEMORY || memory % WIRE_PAGE)
+        vmhi_error_set_property(error, VMH_ERR_VALUE, "memory.size",
+                                "memory.size: the built-in engine takes up to 512 GiB, in pages of 4 KiB");
+    else
+        return TRUE;
+    return FALSE;
+}
+
 gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *spec, vmh_error **error)
 {
     g_auto(GStrv) paths = vmhi_spec_list(spec);
@@ -175,5 +193,5 @@ gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *
         vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, path, "%s: the built-in engine has one console", path);
         return FALSE;
     }
-    return TRUE;
+    return check_sizes(spec, error);
 }

@@ -51,8 +51,8 @@ bool vm_set_machine(struct vm *vm, uint64_t memory, uint64_t cpus, struct failur
     if (cpus < 1 || cpus > VM_CPUS)
         return fail(failure, WIRE_VALUE, "cpu.count", "from 1 to %d CPUs, not %llu", VM_CPUS,
                     (unsigned long long)cpus);
-    if (memory < 1 << 20 || memory % 4096)
-        return fail(failure, WIRE_VALUE, "memory.size", "at least 1 MiB, in pages of 4 KiB");
+    if (memory < 1 << 20 || memory > WIRE_MEMORY || memory % WIRE_PAGE)
+        return fail(failure, WIRE_VALUE, "memory.size", "from 1 MiB to 512 GiB, in pages of 4 KiB");
     if (!memory_create(&vm->memory, memory))
         return fail(failure, WIRE_HOST, "memory.size", "no memory for the guest: %s", strerror(errno));
     vm->cpu_count = (unsigned)cpus;

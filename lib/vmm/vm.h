@@ -9,7 +9,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-enum { VM_CPUS = 64, VM_MODULES = 16, VM_CMDLINE = 2048 };
+enum { VM_CPUS = WIRE_CPUS, VM_MODULES = 16, VM_CMDLINE = 2048 };
 
 /* How the first CPU enters the guest. */
 struct entry {

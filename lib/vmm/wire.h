@@ -17,6 +17,10 @@
 
 enum { WIRE_VERSION = 1, WIRE_SIZE = 8192, WIRE_DESCRIPTORS = 4, WIRE_TEXT = 512, WIRE_CPU_SET = 128 };
 
+/* What a machine may have at most; memory comes in pages. */
+enum { WIRE_CPUS = 64, WIRE_PAGE = 4096 };
+#define WIRE_MEMORY (UINT64_C(512) << 30)
+
 /* What is asked of a VMM, in any order but for the first: a machine is described, then booted. */
 enum wire_type {
     WIRE_MACHINE = 1, /* MEMORY, CPUS */

@@ -111,6 +111,15 @@ static void write_firmware(struct vm *vm)
         boot_copy(vm, BOOT_FIRMWARE, restart, sizeof(restart));
 }
 
+/* Whatever the file said: a guest that began there would never run. */
+static bool check_entry(const struct vm *vm, struct failure *failure)
+{
+    if (memory_at(&vm->memory, vm->entry.rip, 1))
+        return true;
+    return fail(failure, WIRE_VALUE, "boot.kernel", "its entry point, %#llx, lies where the guest has no memory",
+                (unsigned long long)vm->entry.rip);
+}
+
 /* A copy, since a file that is mapped can be cut under us. */
 bool boot_load(struct vm *vm, struct failure *failure)
 {
@@ -130,7 +139,7 @@ bool boot_load(struct vm *vm, struct failure *failure)
         return fail(failure, WIRE_HOST, "boot.kernel", "no memory to read it: %s", strerror(errno));
     file.data = data;
     loaded = read_all(vm->kernel.descriptor, "boot.kernel", data, file.size, failure) && load(vm, &file, failure) &&
-             acpi_write(vm, failure);
+             check_entry(vm, failure) && acpi_write(vm, failure);
     write_firmware(vm);
     munmap(data, file.size);
     return loaded;

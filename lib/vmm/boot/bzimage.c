@@ -10,7 +10,8 @@ enum {
     MAGIC_VALUE = 0x53726448, /* "HdrS" */
     VERSION_MINIMUM = 0x020c, /* the first that tells of a 64-bit entry point */
     ENTRY_64 = 0x200,
-    LOADER_UNKNOWN = 0xff
+    LOADER_UNKNOWN = 0xff,
+    PARAGRAPH = 16 /* the unit of the size that the header tells */
 };
 
 static bool read_header(const struct boot_file *file, struct setup_header *header)
@@ -34,10 +35,11 @@ static bool check(const struct setup_header *header, const struct boot_file *fil
     if (header->version < VERSION_MINIMUM || !(header->xloadflags & XLF_KERNEL_64))
         return fail(failure, WIRE_UNSUPPORTED, "boot.kernel", "a Linux kernel without a 64-bit entry point");
     *setup = (header->setup_sects ? header->setup_sects + 1u : 5u) * 512u;
-    if (*setup >= file->size || file->size - *setup <= ENTRY_64)
+    const uint64_t size = *setup + (uint64_t)header->syssize * PARAGRAPH;
+    if (file->size < size || file->size <= *setup + ENTRY_64)
         return fail(failure, WIRE_VALUE, "boot.kernel",
-                    "the Linux kernel is cut off: its header is %llu of %llu bytes", (unsigned long long)*setup,
-                    (unsigned long long)file->size);
+                    "the Linux kernel is cut off: the file has %llu bytes, of which its header tells %llu",
+                    (unsigned long long)file->size, (unsigned long long)size);
     return true;
 }
 
