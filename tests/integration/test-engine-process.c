@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A program that runs VMs of the engine's is as it was: no child, no signal, no descriptor more. */
+#include "engine.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+enum { ROUNDS = 200 };
+
+static volatile sig_atomic_t children_ended;
+
+static void on_child(int number)
+{
+    (void)number;
+    children_ended++;
+}
+
+static guint open_descriptors(void)
+{
+    g_autoptr(GDir) descriptors = g_dir_open("/proc/self/fd", 0, NULL);
+    guint count = 0;
+
+    while (g_dir_read_name(descriptors))
+        count++;
+    return count;
+}
+
+static void live_once(vmh_host *host, const char *name)
+{
+    g_autoptr(vmh_error) error = NULL;
+    g_autoptr(vmh_vm) vm = engine_create(host, name, NULL, VMH_CREATE_START);
+
+    assert_ok(vmh_vm_stop(vm, 0, &error));
+    assert_ok(vmh_vm_start(vm, 0, &error));
+    assert_ok(vmh_vm_delete(vm, VMH_DELETE_FORCE, &error));
+}
+
+START_TEST(nothing_leaks)
+{
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    const int64_t end = test_now_ms() + PATIENCE_MS;
+    guint         before;
+
+    live_once(host, "first"); /* what stays for the life of the process is there from now on */
+    before = open_descriptors();
+    for (guint i = 0; i < ROUNDS; i++)
+        live_once(host, "again");
+    while ((open_descriptors() > before || engine_processes()) && test_now_ms() < end)
+        g_usleep(10000);
+    ck_assert_uint_le(open_descriptors(), before);
+    ck_assert_uint_eq(engine_processes(), 0);
+    ck_assert_uint_le(engine_files(), 3); /* two directories and a lock */
+}
+END_TEST
+
+START_TEST(the_program_gets_no_child)
+{
+    const struct sigaction action = {.sa_handler = on_child};
+    g_autoptr(vmh_host) host = NULL;
+    g_autoptr(vmh_vm) vm = NULL;
+    g_autoptr(vmh_error) error = NULL;
+
+    sigaction(SIGCHLD, &action, NULL);
+    host = open_host(engine_uri());
+    vm = engine_create(host, "stranger", NULL, VMH_CREATE_START);
+    ck_assert(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD);
+    kill(engine_process(vm), SIGKILL);
+    ck_assert(test_wait_state(vm, VMH_VM_CRASHED, PATIENCE_MS));
+    ck_assert(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD);
+    assert_ok(vmh_vm_start(vm, 0, &error));
+    assert_ok(vmh_vm_stop(vm, 0, &error));
+    ck_assert_int_eq(children_ended, 0);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {nothing_leaks, the_program_gets_no_child};
+
+    return engine_run("engine-process", tests, G_N_ELEMENTS(tests));
+}
