@@ -25,7 +25,7 @@ struct vmhi_driver_host {
 /*
  * --- store.c: a directory of files, which several programs use at once ---
  *
- *   names/NAME             a link to the VM's UUID; what is not linked is not there
+ *   names/=NAME            a link to the VM's UUID; what is not linked is not there
  *   vms/UUID/spec.json     what the next start uses
  *   vms/UUID/running.json  what runs, or ran last
  *   vms/UUID/transient     is there when the VM vanishes with its end
