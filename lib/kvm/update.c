@@ -172,11 +172,8 @@ static void plan_running(vmhi_kvm_change *u)
 {
     u->running_then = vmhi_spec_copy(u->running);
     for (guint i = 0; u->paths[i]; i++) {
-        g_autofree char *prefix = vmhi_kvm_device_of(u->paths[i]);
-
-        if (!differs(u->running, u->spec, u->paths[i]) || obstacle(u, u->paths[i]))
-            continue;
-        copy(u->running_then, u->spec, u->paths[i]);
+        if (differs(u->running, u->spec, u->paths[i]) && !obstacle(u, u->paths[i]))
+            copy(u->running_then, u->spec, u->paths[i]);
     }
 }
 
