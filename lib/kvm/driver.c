@@ -2,6 +2,7 @@
 /* The driver of our own engine: its table, and opening and closing its hosts. */
 #include "kvm/common.h"
 #include "kvm/paths.h"
+#include <dlfcn.h>
 #include <string.h>
 
 static const char *const schemes[] = {"kvm:///", NULL};
@@ -42,14 +43,26 @@ static char *directory_of(const char *uri, vmh_error **error)
     return NULL;
 }
 
-/* Beside the library where it was built, or where it was installed. */
+/* The library that was built and not installed has it in a directory beside itself. */
+static char *beside_library(void)
+{
+    Dl_info          library;
+    g_autofree char *directory = NULL;
+
+    if (!dladdr((void *)(uintptr_t)beside_library, &library) || !library.dli_fname)
+        return NULL;
+    directory = g_path_get_dirname(library.dli_fname);
+    return g_build_filename(directory, "vmm", "vmhost-vmm", NULL);
+}
+
 static char *find_vmm(vmh_error **error)
 {
-    const char *const places[] = {g_getenv("VMHOST_VMM"), VMHOST_BUILT_VMM, VMHOST_INSTALLED_VMM};
+    g_autofree char  *built = beside_library();
+    const char *const places[] = {secure_getenv("VMHOST_VMM"), built, VMHOST_INSTALLED_VMM};
 
     for (gsize i = 0; i < G_N_ELEMENTS(places); i++) {
         if (places[i] && access(places[i], X_OK) == 0)
-            return g_strdup(places[i]);
+            return g_canonicalize_filename(places[i], NULL);
     }
     vmhi_error_set(error, VMH_ERR_UNREACHABLE, "the program %s, which runs VMs, is not installed",
                    VMHOST_INSTALLED_VMM);
