@@ -53,7 +53,7 @@ static int become_vmm(void *data)
     execve(o->program, o->arguments, environment);
 failed:
     o->failed = errno;
-    _exit(127);
+    return 127; /* from clone(), which exits with it */
 }
 
 static int clone_vmm(void *data)
@@ -62,7 +62,7 @@ static int clone_vmm(void *data)
 
     if (clone(become_vmm, o->stack + STACK, CLONE_VM | CLONE_VFORK, o) < 0)
         o->failed = errno;
-    _exit(0);
+    return 0;
 }
 
 /* Signals stay away from a process that shares our memory. */
