@@ -22,6 +22,10 @@
 #define UNREAD_LIMIT (1024 * 1024)
 #define CHUNK 4096
 
+/* How often a stream that says nothing is looked at all the same: an event of libvirt's may get lost between threads.
+ */
+#define LOOK_MS 1000
+
 /*
  * The descriptors that wake the threads that write to callers, by number. A stream's callback carries the number:
  * libvirt does not always free what a callback was given, nor wait for one under way when it is removed, and a
@@ -187,7 +191,7 @@ static void wait_and_deliver(console *c)
 
     if (!c->stream_ended)
         virStreamEventUpdateCallback(c->stream, VIR_STREAM_EVENT_READABLE);
-    while (poll(fds, G_N_ELEMENTS(fds), -1) < 0 && errno == EINTR)
+    while (poll(fds, G_N_ELEMENTS(fds), c->stream_ended ? -1 : LOOK_MS) < 0 && errno == EINTR)
         ;
     if (fds[0].revents & (POLLHUP | POLLERR))
         c->caller_gone = TRUE;

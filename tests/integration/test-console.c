@@ -35,14 +35,15 @@ static void end(guest *g)
     vmh_host_unref(g->host);
 }
 
-/* Reads until the end, and says how it came. */
+/* Reads until the end, and says whether it came. */
 static gboolean ends(int fd)
 {
-    char    rest[4096];
-    ssize_t length;
+    struct pollfd waits = {.fd = fd, .events = POLLIN};
+    char          rest[4096];
+    ssize_t       length = 1;
 
-    while ((length = read(fd, rest, sizeof rest)) > 0)
-        ;
+    while (length > 0 && poll(&waits, 1, PATIENCE_MS) == 1)
+        length = read(fd, rest, sizeof rest);
     return length == 0;
 }
 
