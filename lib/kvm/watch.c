@@ -391,6 +391,7 @@ static gboolean settle(void *data)
     settling *s = data;
     machine  *m;
 
+    g_mutex_lock(&s->lock);
     appeared(s->watch, s->uuid, s->name);
     m = g_hash_table_lookup(s->watch->machines, s->uuid);
     if (m)
@@ -398,7 +399,6 @@ static gboolean settle(void *data)
     m = g_hash_table_lookup(s->watch->machines, s->uuid);
     if (m)
         watch_process(m);
-    g_mutex_lock(&s->lock);
     s->done = TRUE;
     g_cond_signal(&s->changed);
     g_mutex_unlock(&s->lock);
@@ -411,8 +411,8 @@ void vmhi_kvm_watch_settle(vmhi_kvm_watch *watch, const char *uuid, const char *
 
     g_mutex_init(&s.lock);
     g_cond_init(&s.changed);
-    g_main_context_invoke_full(watch->context, G_PRIORITY_HIGH, settle, &s, NULL);
     g_mutex_lock(&s.lock);
+    g_main_context_invoke_full(watch->context, G_PRIORITY_HIGH, settle, &s, NULL);
     while (!s.done)
         g_cond_wait(&s.changed, &s.lock);
     g_mutex_unlock(&s.lock);
