@@ -4,6 +4,7 @@
 
 #include "driver.h"
 #include "vmm/wire.h"
+#include <sys/un.h>
 
 #define VMHI_KVM "kvm"
 
@@ -76,12 +77,21 @@ typedef struct {
 } vmhi_kvm_condition;
 void vmhi_kvm_condition_clear(vmhi_kvm_condition *condition);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(vmhi_kvm_condition, vmhi_kvm_condition_clear)
-vmhi_kvm_condition vmhi_kvm_look_at(const vmhi_driver_host *host, const char *uuid); /* list.c */
+/* Both are of list.c. Whether it has a process, and that has not crashed. */
+gboolean           vmhi_kvm_runs(const vmhi_kvm_condition *condition);
+vmhi_kvm_condition vmhi_kvm_look_at(const vmhi_driver_host *host, const char *uuid);
 void               vmhi_kvm_words_begin(int descriptor);
 /* VMH_VM_STOPPED or VMH_VM_CRASHED. */
 vmhi_kvm_condition vmhi_kvm_words_read(const vmhi_driver_host *host, const char *uuid);
 
 /* --- request.c: speaking to a VMM --- */
+/*
+ * The address of a VM's socket by a descriptor of its directory, which the caller closes when it has used it: a path
+ * may have only 107 bytes. -1 with errno.
+ */
+int vmhi_kvm_control_address(const vmhi_driver_host *host, const char *uuid, struct sockaddr_un *address);
+/* Keeps errno; a negative number is fine. */
+void vmhi_kvm_close(int descriptor);
 /* A connection, -1 when nobody listens. Requests on it wait so long for their replies. */
 int vmhi_kvm_connect(const vmhi_driver_host *host, const char *uuid, int patience_s);
 /* Sends the message, which becomes the reply. FALSE: the VMM refused, and why, or it is gone. */

@@ -23,7 +23,7 @@ uint64_t vmhi_kvm_generation(const vmhi_driver_host *host, const char *uuid)
 vmh_spec *vmhi_kvm_describe_vm(vmhi_driver_host *host, const char *uuid, uint64_t flags, vmh_error **error)
 {
     g_auto(vmhi_kvm_condition) now = vmhi_kvm_look_at(host, uuid);
-    const gboolean runs = now.state != VMH_VM_STOPPED && now.state != VMH_VM_CRASHED;
+    const gboolean runs = vmhi_kvm_runs(&now);
     const gboolean persistent = !vmhi_kvm_exists(host, uuid, VMHI_KVM_TRANSIENT);
     const gboolean kept = !runs || (flags & VMH_DESCRIBE_PERSISTENT);
     vmh_spec      *spec = NULL;

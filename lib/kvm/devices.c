@@ -113,10 +113,7 @@ static int open_tap(const char *name, gboolean must_exist)
     descriptor = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     g_strlcpy(request.ifr_name, name, sizeof(request.ifr_name));
     if (descriptor >= 0 && ioctl(descriptor, TUNSETIFF, &request) < 0) {
-        const int native = errno;
-
-        close(descriptor);
-        errno = native;
+        vmhi_kvm_close(descriptor);
         descriptor = -1;
     }
     return descriptor;
@@ -135,12 +132,7 @@ static gboolean join(const char *tap, const char *bridge)
         link.ifr_flags |= IFF_UP;
         joined = ioctl(control, SIOCSIFFLAGS, &link) == 0;
     }
-    if (control >= 0) {
-        const int native = errno;
-
-        close(control);
-        errno = native;
-    }
+    vmhi_kvm_close(control);
     return joined;
 }
 
@@ -156,10 +148,7 @@ static int open_on_bridge(const char *bridge)
     }
     descriptor = open_tap("vmhost%d", FALSE);
     if (descriptor >= 0 && (ioctl(descriptor, TUNGETIFF, &made) < 0 || !join(made.ifr_name, bridge))) {
-        const int native = errno;
-
-        close(descriptor);
-        errno = native;
+        vmhi_kvm_close(descriptor);
         descriptor = -1;
     }
     return descriptor;

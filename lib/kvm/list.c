@@ -9,6 +9,11 @@ void vmhi_kvm_condition_clear(vmhi_kvm_condition *condition)
     g_clear_pointer(&condition->devices, g_free);
 }
 
+gboolean vmhi_kvm_runs(const vmhi_kvm_condition *condition)
+{
+    return condition->state != VMH_VM_STOPPED && condition->state != VMH_VM_CRASHED;
+}
+
 /* Asks the VM's process where there is one, else reads its last words. */
 vmhi_kvm_condition vmhi_kvm_look_at(const vmhi_driver_host *host, const char *uuid)
 {
@@ -39,7 +44,7 @@ static void tell(vmhi_driver_host *host, const char *uuid, const char *name, vmh
 
     info.persistent = !vmhi_kvm_exists(host, uuid, VMHI_KVM_TRANSIENT);
     /* One that vanishes with its end, and whose end nobody saw. */
-    if (!info.persistent && (info.state == VMH_VM_STOPPED || info.state == VMH_VM_CRASHED))
+    if (!info.persistent && !vmhi_kvm_runs(&found))
         vmhi_kvm_remove(host, uuid, name);
     else
         visit(data, &info);

@@ -4,35 +4,42 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/time.h>
-#include <sys/un.h>
 
-/* By a short name: a socket's path may have only 107 bytes. */
-static gboolean address_of(int directory, struct sockaddr_un *address)
+int vmhi_kvm_control_address(const vmhi_driver_host *host, const char *uuid, struct sockaddr_un *address)
 {
+    g_autofree char *path = vmhi_kvm_path(host, uuid, NULL);
+    const int        directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
     snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s", directory, VMHI_KVM_CONTROL);
-    return directory >= 0;
+    return directory;
+}
+
+void vmhi_kvm_close(int descriptor)
+{
+    const int native = errno;
+
+    if (descriptor >= 0)
+        close(descriptor);
+    errno = native;
 }
 
 int vmhi_kvm_connect(const vmhi_driver_host *host, const char *uuid, int patience_s)
 {
-    g_autofree char     *path = vmhi_kvm_path(host, uuid, NULL);
     const struct timeval patience = {.tv_sec = patience_s};
     struct sockaddr_un   address;
-    int                  directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    const int            directory = vmhi_kvm_control_address(host, uuid, &address);
     int                  connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
     if (connection >= 0) {
         setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
         setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     }
-    if (connection >= 0 &&
-        (!address_of(directory, &address) || connect(connection, (struct sockaddr *)&address, sizeof(address)) < 0)) {
+    if (connection >= 0 && (directory < 0 || connect(connection, (struct sockaddr *)&address, sizeof(address)) < 0)) {
         close(connection);
         connection = -1;
     }
-    if (directory >= 0)
-        close(directory);
+    vmhi_kvm_close(directory);
     return connection;
 }
 

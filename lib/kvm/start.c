@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 
 enum { PATIENCE_MS = 5000, KVM = 0, LISTENER = 1, CONNECTION = 2, WORDS = 3, TABLE = 4 };
 
@@ -58,23 +57,19 @@ gboolean vmhi_kvm_check_files(const vmh_spec *spec, vmh_error **error)
 /* Bound here, where there is a file system; the VMM listens. */
 static int bind_control(const starting *s, vmh_error **error)
 {
-    g_autofree char   *path = vmhi_kvm_path(s->host, s->uuid, NULL);
     g_autofree char   *control = vmhi_kvm_path(s->host, s->uuid, VMHI_KVM_CONTROL);
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int                directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct sockaddr_un address;
+    const int          directory = vmhi_kvm_control_address(s->host, s->uuid, &address);
     int                listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
     g_unlink(control); /* of a VMM that is gone */
-    g_snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", directory, VMHI_KVM_CONTROL);
     if (directory < 0 || listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0) {
         vmhi_error_set_native(error, VMH_ERR_HYPERVISOR, VMHI_KVM, errno, NULL, "cannot make the socket %s: %s",
                               control, g_strerror(errno));
-        if (listener >= 0)
-            close(listener);
+        vmhi_kvm_close(listener);
         listener = -1;
     }
-    if (directory >= 0)
-        close(directory);
+    vmhi_kvm_close(directory);
     return listener;
 }
 
@@ -200,12 +195,7 @@ static int listen_at(const char *path)
         if (bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(listener, 1) == 0)
             return listener;
     }
-    if (listener >= 0) {
-        const int native = errno;
-
-        close(listener);
-        errno = native;
-    }
+    vmhi_kvm_close(listener);
     return -1;
 }
 
@@ -390,8 +380,8 @@ gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error
     gboolean            ended;
 
     if (connection < 0) {
-        wire_begin(&message, WIRE_STOP, 1);
-        return vmhi_kvm_ask(host, uuid, &message, error); /* for its error */
+        vmhi_kvm_wrong_state(host, uuid, error);
+        return FALSE;
     }
     wire_begin(&message, WIRE_STOP, 1);
     ended = wire_send(connection, &message, MSG_DONTWAIT) && wait_for_end(connection);

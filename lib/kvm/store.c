@@ -69,7 +69,8 @@ char *vmhi_kvm_path(const vmhi_driver_host *host, const char *uuid, const char *
 
 /* --- names --- */
 
-/* A name has no slash and is short enough for a file's; the sign before it keeps it apart from "." and hidden files. */
+/* A name has no slash and is short enough for a file's; the sign before it keeps it apart from "." and hidden files.
+ */
 static char *name_path(const vmhi_driver_host *host, const char *name)
 {
     g_autofree char *entry = g_strconcat("=", name, NULL);

@@ -318,7 +318,7 @@ static gboolean make(vmhi_kvm_change *u, vmh_error **error)
 static gboolean read_specs(vmhi_kvm_change *u, vmh_error **error)
 {
     g_auto(vmhi_kvm_condition) now = vmhi_kvm_look_at(u->host, u->uuid);
-    const gboolean runs = now.state != VMH_VM_STOPPED && now.state != VMH_VM_CRASHED;
+    const gboolean runs = vmhi_kvm_runs(&now);
 
     if (!vmhi_kvm_exists(u->host, u->uuid, VMHI_KVM_TRANSIENT))
         u->kept = vmhi_kvm_read(u->host, u->uuid, VMHI_KVM_SPEC, error);

@@ -246,13 +246,13 @@ static void watch_process(machine *m)
 
 static void appeared(vmhi_kvm_watch *watch, const char *uuid, const char *name)
 {
-    g_autofree char *path = vmhi_kvm_path(watch->host, uuid, NULL);
-    machine         *m = g_new0(machine, 1);
+    g_autofree char *path = NULL;
+    machine         *m;
 
-    if (g_hash_table_contains(watch->machines, uuid)) {
-        g_free(m);
+    if (g_hash_table_contains(watch->machines, uuid))
         return;
-    }
+    path = vmhi_kvm_path(watch->host, uuid, NULL);
+    m = g_new(machine, 1);
     *m = (machine){.watch = watch, .uuid = g_strdup(uuid), .name = g_strdup(name), .connection = -1};
     m->persistent = !vmhi_kvm_exists(watch->host, uuid, VMHI_KVM_TRANSIENT);
     m->directory = inotify_add_watch(watch->inotify, path, WATCH_VM);
