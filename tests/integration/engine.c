@@ -178,16 +178,28 @@ vmh_vm *engine_find(vmh_host *host, const char *name)
     return vm;
 }
 
+/* Wherever the tree is: a socket's path may have only 107 bytes. */
+static gboolean connect_control(int connection, const char *directory)
+{
+    const int          place = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    gboolean           connected;
+
+    g_snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/control", place);
+    connected = place >= 0 && connect(connection, (struct sockaddr *)&address, sizeof address) == 0;
+    if (place >= 0)
+        close(place);
+    return connected;
+}
+
 pid_t engine_process(vmh_vm *vm)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct ucred       peer = {0};
-    socklen_t          size = sizeof peer;
-    int                connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    g_autofree char *directory = g_build_filename(engine_directory(), "vms", vmh_vm_uuid(vm), NULL);
+    struct ucred     peer = {0};
+    socklen_t        size = sizeof peer;
+    const int        connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-    g_snprintf(address.sun_path, sizeof address.sun_path, "%s/vms/%s/control", engine_directory(), vmh_vm_uuid(vm));
-    ck_assert_msg(connect(connection, (struct sockaddr *)&address, sizeof address) == 0, "%s: %s", address.sun_path,
-                  g_strerror(errno));
+    ck_assert_msg(connect_control(connection, directory), "%s: %s", directory, g_strerror(errno));
     ck_assert(getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid > 0);
     close(connection);
     return peer.pid;

@@ -1,80 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The built-in engine's limits, as the host's kernel sees them: of CPU time, and of the CPUs that vCPUs run on. */
-#include "integration.h"
-#include <glib/gstdio.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
+#include "engine.h"
 
-typedef struct {
-    char     *directory;
-    vmh_host *host;
-    vmh_vm   *vm;
-} fixture;
-
-static vmh_error *error;
-
-static void *succeeds(void *result)
+/* A VM that runs, with two CPUs and this property. */
+static vmh_vm *begin(vmh_host *host, const char *property, const char *value)
 {
-    ck_assert_msg(!error, "%s", error ? vmh_error_message(error) : "");
-    return result;
-}
+    g_autoptr(vmh_error) error = NULL;
+    g_autoptr(vmh_spec) spec = engine_spec("limits", NULL);
 
-/* A VM that runs, with these properties; FALSE: this host has no KVM. */
-static gboolean begin(fixture *f, const char *property, const char *value)
-{
-    g_autofree char *uri = NULL;
-    g_autoptr(vmh_spec) spec = NULL;
-    g_autoptr(vmh_job) job = NULL;
-
-    if (access("/dev/kvm", R_OK | W_OK) < 0)
-        return FALSE;
-    f->directory = g_dir_make_tmp("vmhost-limits-XXXXXX", NULL);
-    uri = g_strconcat("kvm://", f->directory, NULL);
-    f->host = succeeds(vmh_host_open(uri, NULL, 0, &error));
-    spec = test_spec("limits", 32);
     vmh_spec_set(spec, "cpu.count", "2", &error);
-    vmh_spec_set(spec, "boot.kernel", SMALL_GUEST, &error);
     vmh_spec_set(spec, property, value, &error);
-    job = vmh_host_create_vm(f->host, spec, VMH_CREATE_START | VMH_CREATE_TRANSIENT, &error);
-    vmh_job_wait(job, PATIENCE_MS, &error);
-    f->vm = succeeds(vmh_job_result_vm(job));
-    return TRUE;
+    assert_no_error();
+    return create(host, spec, VMH_CREATE_START | VMH_CREATE_TRANSIENT);
 }
 
-static void end(fixture *f)
+static vmh_job *update(vmh_vm *vm, const char *property, const char *value, vmh_error **error)
 {
-    vmh_job_finish(vmh_vm_stop(f->vm, 0, &error), PATIENCE_MS, &error);
-    succeeds(NULL);
-    vmh_vm_unref(f->vm);
-    vmh_host_unref(f->host);
-    g_free(RUN("rm", "-rf", f->directory));
-    g_free(f->directory);
-}
+    g_autoptr(vmh_spec) spec = vmh_spec_new("vm", error);
 
-static void update(fixture *f, const char *property, const char *value)
-{
-    g_autoptr(vmh_spec) spec = vmh_spec_new("vm", &error);
-
-    vmh_spec_set(spec, property, value, &error);
-    vmh_job_finish(vmh_vm_update(f->vm, spec, VMH_UPDATE_LIVE, 0, &error), PATIENCE_MS, &error);
-}
-
-/* The process that runs the VM, by its socket. */
-static int process_of(const fixture *f)
-{
-    g_autoptr(vmh_spec) spec = vmh_vm_describe(f->vm, 0, &error);
-    g_autofree char   *uuid = test_text(spec, "uuid");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct ucred       peer = {0};
-    socklen_t          size = sizeof(peer);
-    const int          connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-    g_snprintf(address.sun_path, sizeof(address.sun_path), "%s/vms/%s/control", f->directory, uuid);
-    ck_assert_int_eq(connect(connection, (struct sockaddr *)&address, sizeof(address)), 0);
-    ck_assert_int_eq(getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size), 0);
-    close(connection);
-    return peer.pid;
+    vmh_spec_set(spec, property, value, error);
+    return vmh_vm_update(vm, spec, VMH_UPDATE_LIVE, 0, error);
 }
 
 /* Whether a thread of the process may run on these CPUs alone. */
@@ -96,24 +41,27 @@ static gboolean has_thread_on(int process, const char *cpus)
     return found;
 }
 
-START_TEST(test_pin)
+START_TEST(cpus_are_pinned)
 {
-    fixture f;
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_vm) vm = NULL;
+    g_autoptr(vmh_error) error = NULL;
+    pid_t process;
 
-    if (g_get_num_processors() < 2 || !begin(&f, "cpu.pin.0", "1"))
+    if (g_get_num_processors() < 2)
         return;
-    ck_assert(has_thread_on(process_of(&f), "1"));
-    ck_assert(!has_thread_on(process_of(&f), "0"));
-    update(&f, "cpu.pin.1", "0");
-    succeeds(NULL);
-    ck_assert(has_thread_on(process_of(&f), "0"));
-    vmh_job_finish(vmh_vm_reset(f.vm, 0, &error), PATIENCE_MS, &error);
-    ck_assert(has_thread_on(process_of(&f), "0") && has_thread_on(process_of(&f), "1"));
-    update(&f, "cpu.pin.0", "1000");
-    ck_assert_int_eq(vmh_error_code(error), VMH_ERR_VALUE);
+    vm = begin(host, "cpu.pin.0", "1");
+    process = engine_process(vm);
+    ck_assert(has_thread_on(process, "1"));
+    ck_assert(!has_thread_on(process, "0"));
+    assert_ok(update(vm, "cpu.pin.1", "0", &error));
+    ck_assert(has_thread_on(process, "0"));
+    assert_ok(vmh_vm_reset(vm, 0, &error));
+    ck_assert(has_thread_on(process, "0") && has_thread_on(process, "1"));
+    ck_assert_int_lt(vmh_job_finish(update(vm, "cpu.pin.0", "1000", &error), PATIENCE_MS, &error), 0);
     ck_assert_str_eq(vmh_error_property(error), "cpu.pin.0");
-    g_clear_pointer(&error, vmh_error_free);
-    end(&f);
+    assert_error(VMH_ERR_VALUE);
+    assert_ok(vmh_vm_stop(vm, 0, &error));
 }
 END_TEST
 
@@ -129,27 +77,31 @@ static char *group_of(int process)
     return found ? g_strndup(found, strcspn(found, "\n")) : g_strdup("");
 }
 
-START_TEST(test_cpu_limit)
+START_TEST(cpu_time_is_limited)
 {
-    fixture          f;
-    g_autofree char *before = NULL, *after = NULL, *sandbox = NULL;
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_vm) vm = begin(host, "title", "without limits");
+    g_autoptr(vmh_error) error = NULL;
     g_autoptr(vmh_spec) spec = NULL;
+    g_autofree char *before = group_of(engine_process(vm));
+    g_autofree char *after = NULL, *sandbox = NULL;
 
-    if (!begin(&f, "title", "without limits"))
-        return;
-    before = group_of(process_of(&f));
     ck_assert_str_eq(before, "");
-    if (vmh_host_supports(f.host, "cpu.limit", NULL, &error) == 1) {
-        update(&f, "cpu.limit", "0.5");
-        succeeds(NULL);
-        after = group_of(process_of(&f));
+    if (vmh_host_supports(host, "cpu.limit", NULL, &error) == 1) {
+        assert_ok(update(vm, "cpu.limit", "0.5", &error));
+        after = group_of(engine_process(vm));
         ck_assert_str_ne(after, "");
-        spec = vmh_vm_describe(f.vm, 0, &error);
+        spec = vmh_vm_describe(vm, 0, &error);
         sandbox = test_text(spec, "security.sandbox");
         ck_assert(g_str_has_suffix(sandbox, ",cgroup"));
     }
-    end(&f);
+    assert_ok(vmh_vm_stop(vm, 0, &error));
 }
 END_TEST
 
-INTEGRATION_RUN("kvm-limits", FALSE, test_pin, test_cpu_limit)
+int main(void)
+{
+    const TTest *const tests[] = {cpus_are_pinned, cpu_time_is_limited};
+
+    return engine_run("kvm-limits", tests, G_N_ELEMENTS(tests));
+}
