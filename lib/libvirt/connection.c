@@ -4,6 +4,7 @@
 #include "libvirt/pulse.h"
 #include "libvirt/voice.h"
 #include "libvirt/watch.h"
+#include "libvirt/xml.h"
 #include "model/thread.h"
 
 #include <string.h>
@@ -346,6 +347,7 @@ vmhi_driver_host *vmhi_libvirt_open(const char *uri, const vmh_spec *options, co
 {
     vmhi_driver_host *host;
 
+    vmhi_xml_start();
     if (!vmhi_libvirt_loop_start(error))
         return NULL;
     host = g_new0(vmhi_driver_host, 1);

@@ -2,7 +2,21 @@
 /* Reading and writing places in an XML tree, without XPath: places are fixed words of ours. */
 #include "libvirt/xml.h"
 
+#include <libxml/parser.h>
+#include <libxml/relaxng.h>
 #include <string.h>
+
+/* libxml2 prepares its schemas at their first use, without a lock: two threads of libvirt's would do it at once. */
+void vmhi_xml_start(void)
+{
+    static gsize started;
+
+    if (g_once_init_enter(&started)) {
+        xmlInitParser();
+        xmlRelaxNGInitTypes();
+        g_once_init_leave(&started, 1);
+    }
+}
 
 gboolean vmhi_xml_is(const xmlNode *node, const char *name)
 {

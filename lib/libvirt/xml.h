@@ -8,6 +8,9 @@
 #include <glib.h>
 #include <libxml/tree.h>
 
+/* Before libvirt uses libxml2 in any thread. */
+void vmhi_xml_start(void);
+
 /* The first child element of this name, or the next sibling of the same name; NULL when there is none. */
 xmlNode *vmhi_xml_child(const xmlNode *parent, const char *name);
 xmlNode *vmhi_xml_next(const xmlNode *node, const char *name);
