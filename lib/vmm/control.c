@@ -8,6 +8,7 @@
 #include "vcpu.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
+#include "virtio/device.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
 #include <fcntl.h>
@@ -366,7 +367,7 @@ static bool do_console(struct client *client, struct failure *failure)
 
 static bool do_look(struct client *client, struct failure *failure)
 {
-    char devices[PCI_SLOTS * PCI_NAME + 1];
+    char devices[PCI_SLOTS * VIRTIO_NAME + 1];
 
     (void)client;
     (void)failure;
@@ -525,9 +526,9 @@ static void on_ejected(void *data, uint32_t events)
         return;
     vm_hold(vm);
     while ((function = pci_take_ejected())) {
-        char name[PCI_NAME];
+        char name[VIRTIO_NAME];
 
-        memcpy(name, function->name, sizeof(name));
+        snprintf(name, sizeof(name), "%s", function->name);
         function->kind->destroy(function);
         tell_unplugged(name);
     }

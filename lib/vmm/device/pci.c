@@ -123,9 +123,7 @@ static void access_bar(void *data, uint64_t offset, unsigned size, bool write, u
     const uint64_t       table = function->bar_size - 2 * PAGE;
 
     if (!function->vector_count || offset < table) {
-        pthread_mutex_lock(&function->lock);
         function->kind->access(function, offset, size, write, value);
-        pthread_mutex_unlock(&function->lock);
         return;
     }
     pthread_mutex_lock(&function->vector_lock);
@@ -247,7 +245,7 @@ void pci_describe(struct pci_function *function, const struct pci_kind *kind, ui
                   uint32_t class_code)
 {
     function->kind = kind;
-    pthread_mutex_init(&function->lock, NULL);
+    function->name = "";
     pthread_mutex_init(&function->vector_lock, NULL);
     set(function, PCI_VENDOR_ID, 2, vendor);
     set(function, PCI_DEVICE_ID, 2, device);
@@ -369,17 +367,14 @@ static unsigned find(const char *name)
     return slot;
 }
 
-bool pci_name(struct pci_function *function, const char *class_name, const char *id, struct failure *failure)
+bool pci_is_free(const char *name)
 {
-    const int length = snprintf(function->name, sizeof(function->name), "%s.%s", class_name, id);
-    bool      is_free;
+    bool is_free;
 
     pthread_mutex_lock(&lock);
-    is_free = find(function->name) == PCI_SLOTS;
+    is_free = find(name) == PCI_SLOTS;
     pthread_mutex_unlock(&lock);
-    if (length >= PCI_NAME)
-        return fail(failure, WIRE_VALUE, NULL, "the name %s… is too long", function->name);
-    return is_free ? true : fail(failure, WIRE_VALUE, NULL, "another %s has that name", class_name);
+    return is_free;
 }
 
 bool pci_unplug(const char *name, bool at_once, struct failure *failure)
@@ -430,7 +425,7 @@ void pci_list(char *text, size_t size)
     *text = '\0';
     pthread_mutex_lock(&lock);
     for (unsigned i = 0; i < PCI_SLOTS; i++) {
-        if (functions[i] && *functions[i]->name && length + PCI_NAME < size)
+        if (functions[i] && *functions[i]->name && length + strlen(functions[i]->name) + 1 < size)
             length += (size_t)snprintf(text + length, size - length, "%s\n", functions[i]->name);
     }
     pthread_mutex_unlock(&lock);

@@ -10,20 +10,12 @@
 #define PCI_WINDOW UINT64_C(0xc0000000)
 #define PCI_WINDOW_SIZE UINT64_C(0x20000000)
 
-enum {
-    PCI_SLOTS = 32,
-    PCI_CONFIG = 256,
-    PCI_PORT = 0xcf8,
-    PCI_PORTS = 8,
-    PCI_VECTORS = 32,
-    PCI_NO_VECTOR = 0xffff,
-    PCI_NAME = 48
-};
+enum { PCI_SLOTS = 32, PCI_CONFIG = 256, PCI_PORT = 0xcf8, PCI_PORTS = 8, PCI_VECTORS = 32, PCI_NO_VECTOR = 0xffff };
 
 struct pci_function;
 
 struct pci_kind {
-    /* An access to the BAR, but for the pages of MSI-X; with the function's lock held. */
+    /* An access to the BAR, but for the pages of MSI-X. */
     void (*access)(struct pci_function *function, uint64_t offset, unsigned size, bool write, uint64_t *value);
     /* An access to the configuration that is not just memory: true when it was served. NULL: there is none. */
     bool (*configure)(struct pci_function *function, unsigned offset, unsigned size, bool write, uint64_t *value);
@@ -43,9 +35,8 @@ struct pci_vector {
 };
 
 struct pci_function {
-    const struct pci_kind *kind;           /* NULL: it has nothing but its configuration */
-    char                   name[PCI_NAME]; /* such as disk.root; "": it stays for good */
-    pthread_mutex_t        lock;           /* of the device; taken after the bus's */
+    const struct pci_kind *kind; /* NULL: it has nothing but its configuration */
+    const char            *name; /* such as disk.root; "": it stays for good */
     unsigned               slot;
     uint8_t                config[PCI_CONFIG];
     uint8_t                writable[PCI_CONFIG]; /* the bits that the guest may change */
@@ -73,8 +64,8 @@ void pci_describe(struct pci_function *function, const struct pci_kind *kind, ui
 unsigned pci_add_capability(struct pci_function *function, uint8_t id, const void *data, unsigned size);
 /* The last two pages of the BAR hold the table and what is pending. */
 void pci_add_vectors(struct pci_function *function, unsigned count);
-/* The name is that of a device which can be taken out again, and of no other. */
-bool pci_name(struct pci_function *function, const char *class_name, const char *id, struct failure *failure);
+/* No device has this name. */
+bool pci_is_free(const char *name);
 /* Into a machine that runs, too: the guest is told. */
 bool pci_plug(struct pci_function *function, struct failure *failure);
 /*

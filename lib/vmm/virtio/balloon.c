@@ -5,7 +5,7 @@
  */
 #include "balloon.h"
 #include "../loop.h"
-#include "pci.h"
+#include "device.h"
 #include <linux/virtio_balloon.h>
 #include <linux/virtio_ids.h>
 #include <stddef.h>
@@ -28,7 +28,6 @@ enum {
 };
 
 static struct virtio_device   device;
-static struct virtio_pci      transport;
 static struct virtqueue_chain chain;
 static bool                   has_statistics; /* a buffer of the guest's to be filled */
 static uint16_t               statistics;
@@ -107,14 +106,14 @@ static void on_timer(void *data, uint32_t events)
     (void)events;
     if (read((int)(intptr_t)data, &count, sizeof(count)) < 0)
         return;
-    pthread_mutex_lock(&transport.function.lock);
+    pthread_mutex_lock(&device.lock);
     if (has_statistics && device.started && device.queues[STATISTICS].enabled) {
         virtqueue_push(&device.queues[STATISTICS], statistics, 0);
         has_statistics = false;
         if (virtqueue_must_tell(&device.queues[STATISTICS]))
             device.interrupt(&device, STATISTICS);
     }
-    pthread_mutex_unlock(&transport.function.lock);
+    pthread_mutex_unlock(&device.lock);
 }
 
 /* --- the loop --- */
@@ -163,10 +162,10 @@ static void on_kick(void *data, uint32_t events)
     (void)events;
     if (read(device.kicks[index], &count, sizeof(count)) < 0)
         return;
-    pthread_mutex_lock(&transport.function.lock);
+    pthread_mutex_lock(&device.lock);
     if (device.started && device.queues[index].enabled)
         serve(index);
-    pthread_mutex_unlock(&transport.function.lock);
+    pthread_mutex_unlock(&device.lock);
 }
 
 /* The driver says how large the balloon is by now. */
@@ -199,9 +198,9 @@ void balloon_aim(uint64_t size)
 {
     const uint64_t memory = device.vm->memory.size;
 
-    pthread_mutex_lock(&transport.function.lock);
+    pthread_mutex_lock(&device.lock);
     set_pages(size < memory ? (memory - size) / PAGE : 0);
-    pthread_mutex_unlock(&transport.function.lock);
+    pthread_mutex_unlock(&device.lock);
     device.interrupt(&device, VIRTIO_CONFIG_CHANGED);
 }
 
@@ -238,7 +237,7 @@ static bool build(struct vm *vm, struct failure *failure)
     }
     if (!start_timer())
         return fail(failure, WIRE_HOST, NULL, "no timer for the balloon: %s", strerror(errno));
-    return virtio_pci_plug(&transport, &device, failure);
+    return virtio_plug(&device, failure);
 }
 
 bool balloon_plug(struct vm *vm, struct failure *failure)

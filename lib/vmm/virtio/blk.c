@@ -2,7 +2,7 @@
 /* A virtio disk. Each queue has a thread of its own; what the host cannot do the guest gets as an I/O error. */
 #include "blk.h"
 #include "blkio.h"
-#include "pci.h"
+#include "device.h"
 #include "sandbox.h"
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -44,7 +44,6 @@ struct queue {
 
 struct blk {
     struct virtio_device device; /* first */
-    struct virtio_pci    transport;
     struct queue         queues[BLK_QUEUES];
     struct wire_line    *line;
     int                  descriptor;
@@ -467,7 +466,7 @@ static bool build(struct blk *blk, struct vm *vm, const struct blk_options *opti
         .id = VIRTIO_ID_BLOCK, .class_code = CLASS, .start = start, .stop = stop, .destroy = remove_disk};
     uint32_t block = SECTOR;
 
-    if (!pci_name(&blk->transport.function, "disk", options->name, failure) || !check(options, failure) ||
+    if (!virtio_name(&blk->device, "disk", options->name, failure) || !check(options, failure) ||
         !measure(blk, options, &block, failure) || !lock_file(options, failure))
         return false;
     blk->descriptor = options->descriptor;
@@ -476,7 +475,7 @@ static bool build(struct blk *blk, struct vm *vm, const struct blk_options *opti
     configure(blk, options, block);
     if (!virtio_init(&blk->device, &kind, vm, (unsigned)options->queues))
         return fail(failure, WIRE_HOST, NULL, "no descriptors for a disk's queues: %s", strerror(errno));
-    return make_queues(blk, failure) && virtio_pci_plug(&blk->transport, &blk->device, failure);
+    return make_queues(blk, failure) && virtio_plug(&blk->device, failure);
 }
 
 bool blk_plug(struct vm *vm, const struct blk_options *options, struct failure *failure)

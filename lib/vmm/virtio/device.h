@@ -5,7 +5,7 @@
 #include "../vm.h"
 #include "queue.h"
 
-enum { VIRTIO_QUEUES = 16, VIRTIO_CONFIG = 64, VIRTIO_CONFIG_CHANGED = -1 };
+enum { VIRTIO_QUEUES = 16, VIRTIO_CONFIG = 64, VIRTIO_CONFIG_CHANGED = -1, VIRTIO_NAME = 48 };
 
 struct virtio_device;
 
@@ -26,7 +26,12 @@ struct virtio_kind {
 struct virtio_device {
     const struct virtio_kind *kind;
     struct vm                *vm;
+    char                      name[VIRTIO_NAME]; /* such as disk.root; "": it stays for good */
+    pthread_mutex_t           lock;              /* held while the driver is served; taken after the bus's */
     uint64_t                  offered, accepted; /* features */
+    uint8_t                   status;
+    uint32_t                  offered_select, accepted_select;
+    uint16_t                  queue_select;
     uint8_t                   config[VIRTIO_CONFIG];
     unsigned                  config_size;
     unsigned                  queue_count;
@@ -34,19 +39,37 @@ struct virtio_device {
     int                       kicks[VIRTIO_QUEUES]; /* an eventfd each, by which the driver notifies */
     bool                      started;
     atomic_bool               needs_reset;
-    void                     *transport;
     /* The transport's. From any thread; a queue's number, or VIRTIO_CONFIG_CHANGED. */
+    void *transport;
     void (*interrupt)(struct virtio_device *device, int queue);
 };
 
+/* A name of its own makes it a device that can be taken out again. */
+bool virtio_name(struct virtio_device *device, const char *class_name, const char *id, struct failure *failure);
 /* Fills in what every device has, and makes the eventfds; false with errno. */
 bool virtio_init(struct virtio_device *device, const struct virtio_kind *kind, struct vm *vm, unsigned queues);
+/* Where the guest finds it, complete as it is: the last step. */
+bool virtio_plug(struct virtio_device *device, struct failure *failure);
+/* Of what these made, as far as they came. */
 void virtio_destroy(struct virtio_device *device);
 /* The driver may reset it; nothing else works any more. From any thread. */
 void virtio_break(struct virtio_device *device);
 
-/* For the transport, under its lock. */
-bool virtio_start(struct virtio_device *device);
-void virtio_reset(struct virtio_device *device);
-void virtio_write_config(struct virtio_device *device, uint64_t offset, unsigned size, uint64_t value);
 void virtio_kick(struct virtio_device *device, unsigned queue);
+
+/* --- for the transport, with the lock held: what the driver reads and writes, wherever it does --- */
+void virtio_reset(struct virtio_device *device);
+/* Those bits that the driver added; zero is a reset, which is the transport's to begin. */
+void    virtio_set_status(struct virtio_device *device, uint8_t value);
+uint8_t virtio_get_status(const struct virtio_device *device);
+/* The half of the features that is selected. */
+uint32_t virtio_get_offered(const struct virtio_device *device);
+uint32_t virtio_get_accepted(const struct virtio_device *device);
+void     virtio_set_accepted(struct virtio_device *device, uint32_t value);
+/* The queue that is selected, or NULL; and the one that may be set up still, as it was not enabled yet. */
+struct virtqueue *virtio_get_queue(struct virtio_device *device);
+struct virtqueue *virtio_get_new_queue(struct virtio_device *device);
+void              virtio_set_address(uint64_t *address, bool is_high, uint32_t value);
+void              virtio_enable_queue(struct virtio_device *device, struct virtqueue *queue);
+void virtio_read_config(const struct virtio_device *device, uint64_t offset, unsigned size, uint64_t *value);
+void virtio_write_config(struct virtio_device *device, uint64_t offset, unsigned size, uint64_t value);

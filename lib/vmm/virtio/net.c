@@ -4,7 +4,7 @@
  * has each packet after its length, and no header. What there is no room for is dropped, as a wire would.
  */
 #include "net.h"
-#include "pci.h"
+#include "device.h"
 #include "sandbox.h"
 #include <arpa/inet.h>
 #include <linux/if_tun.h>
@@ -37,7 +37,6 @@ struct packet {
 
 struct net {
     struct virtio_device   device; /* first */
-    struct virtio_pci      transport;
     struct wire_line      *line;
     int                    kind;
     int                    descriptor;
@@ -358,7 +357,7 @@ static bool build(struct net *net, struct vm *vm, const struct net_options *opti
         .id = VIRTIO_ID_NET, .class_code = CLASS, .start = start, .stop = stop, .destroy = remove_nic};
     struct virtio_net_config config = {.status = VIRTIO_NET_S_LINK_UP};
 
-    if (!pci_name(&net->transport.function, "nic", options->name, failure))
+    if (!virtio_name(&net->device, "nic", options->name, failure))
         return false;
     net->kind = options->kind;
     net->descriptor = options->descriptor;
@@ -373,7 +372,7 @@ static bool build(struct net *net, struct vm *vm, const struct net_options *opti
         UINT64_C(1) << VIRTIO_NET_F_MAC | UINT64_C(1) << VIRTIO_NET_F_STATUS | UINT64_C(1) << VIRTIO_NET_F_MRG_RXBUF;
     if (!virtio_init(&net->device, &kind, vm, 2))
         return fail(failure, WIRE_HOST, NULL, "no descriptors for a NIC's queues: %s", strerror(errno));
-    return virtio_pci_plug(&net->transport, &net->device, failure);
+    return virtio_plug(&net->device, failure);
 }
 
 bool net_plug(struct vm *vm, const struct net_options *options, struct failure *failure)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The registers of virtio over PCI. Notifications come by ioeventfd, and by exits where KVM has none to give. */
 #include "pci.h"
+#include "../device/pci.h"
 #include <linux/pci_regs.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 
 /* A page for each structure; the last two are those of MSI-X. */
@@ -25,6 +27,15 @@ enum {
 
 _Static_assert((int)VIRTIO_QUEUES < (int)PCI_VECTORS, "a vector for each queue, and one for the configuration");
 
+struct virtio_pci {
+    struct pci_function   function; /* first: PCI knows this one */
+    struct virtio_device *device;
+    atomic_uchar          interrupts; /* bits of the ISR register */
+    _Atomic uint16_t      config_vector;
+    _Atomic uint16_t      queue_vectors[VIRTIO_QUEUES];
+    unsigned              window; /* where in the configuration the way to the BAR is */
+};
+
 static struct virtio_pci *of(struct pci_function *function)
 {
     return (struct virtio_pci *)function;
@@ -43,9 +54,6 @@ static void interrupt(struct virtio_device *device, int queue)
 static void reset(struct virtio_pci *pci)
 {
     virtio_reset(pci->device);
-    pci->status = 0;
-    pci->offered_select = pci->accepted_select = 0;
-    pci->queue_select = 0;
     pci->config_vector = VIRTIO_MSI_NO_VECTOR;
     for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
         pci->queue_vectors[i] = VIRTIO_MSI_NO_VECTOR;
@@ -54,38 +62,28 @@ static void reset(struct virtio_pci *pci)
 
 /* --- the common configuration --- */
 
-static struct virtqueue *selected(struct virtio_pci *pci)
-{
-    return pci->queue_select < pci->device->queue_count ? &pci->device->queues[pci->queue_select] : NULL;
-}
-
-static uint32_t half(uint64_t features, uint32_t select)
-{
-    return select < 2 ? (uint32_t)(features >> (32 * select)) : 0;
-}
-
 static void fill_common(struct virtio_pci *pci, struct virtio_pci_common_cfg *common)
 {
-    const struct virtio_device *device = pci->device;
-    const struct virtqueue     *queue = selected(pci);
+    struct virtio_device   *device = pci->device;
+    const struct virtqueue *queue = virtio_get_queue(device);
 
     *common = (struct virtio_pci_common_cfg){
-        .device_feature_select = pci->offered_select,
-        .device_feature = half(device->offered, pci->offered_select),
-        .guest_feature_select = pci->accepted_select,
-        .guest_feature = half(device->accepted, pci->accepted_select),
+        .device_feature_select = device->offered_select,
+        .device_feature = virtio_get_offered(device),
+        .guest_feature_select = device->accepted_select,
+        .guest_feature = virtio_get_accepted(device),
         .msix_config = pci->config_vector,
         .num_queues = (uint16_t)device->queue_count,
-        .device_status = pci->status | (device->needs_reset ? VIRTIO_CONFIG_S_NEEDS_RESET : 0),
-        .queue_select = pci->queue_select,
+        .device_status = virtio_get_status(device),
+        .queue_select = device->queue_select,
         .queue_msix_vector = VIRTIO_MSI_NO_VECTOR,
     };
     if (!queue)
         return;
     common->queue_size = queue->size;
-    common->queue_msix_vector = pci->queue_vectors[pci->queue_select];
+    common->queue_msix_vector = pci->queue_vectors[device->queue_select];
     common->queue_enable = queue->enabled;
-    common->queue_notify_off = pci->queue_select;
+    common->queue_notify_off = device->queue_select;
     common->queue_desc_lo = (uint32_t)queue->descriptors;
     common->queue_desc_hi = (uint32_t)(queue->descriptors >> 32);
     common->queue_avail_lo = (uint32_t)queue->available;
@@ -104,38 +102,6 @@ static void read_common(struct virtio_pci *pci, uint64_t offset, unsigned size, 
         memcpy(value, (uint8_t *)&common + offset, size);
 }
 
-static void write_status(struct virtio_pci *pci, uint8_t value)
-{
-    struct virtio_device *device = pci->device;
-    const uint8_t         added = value & ~pci->status;
-
-    if (!value) {
-        reset(pci);
-        return;
-    }
-    /* The driver sees that the bit stays away. */
-    if (added & VIRTIO_CONFIG_S_FEATURES_OK &&
-        (device->accepted & ~device->offered || !(device->accepted >> VIRTIO_F_VERSION_1 & 1)))
-        value &= (uint8_t)~VIRTIO_CONFIG_S_FEATURES_OK;
-    pci->status |= value;
-    if (!(added & VIRTIO_CONFIG_S_DRIVER_OK))
-        return;
-    if (!(pci->status & VIRTIO_CONFIG_S_FEATURES_OK) || !virtio_start(device))
-        virtio_break(device);
-}
-
-static void set_feature(struct virtio_pci *pci, uint32_t value)
-{
-    uint64_t *accepted = &pci->device->accepted;
-
-    if (pci->accepted_select > 1 || pci->status & VIRTIO_CONFIG_S_FEATURES_OK)
-        return;
-    if (pci->accepted_select)
-        *accepted = (uint64_t)value << 32 | (uint32_t)*accepted;
-    else
-        *accepted = (*accepted & ~(uint64_t)UINT32_MAX) | value;
-}
-
 static void set_vector(struct virtio_pci *pci, _Atomic uint16_t *vector, uint64_t value)
 {
     *vector = value < pci->function.vector_count ? (uint16_t)value : VIRTIO_MSI_NO_VECTOR;
@@ -145,23 +111,15 @@ static void set_address(uint64_t *address, bool is_high, unsigned size, uint64_t
 {
     if (size == 8)
         *address = value;
-    else if (is_high)
-        *address = value << 32 | (uint32_t)*address;
     else
-        *address = (*address & ~(uint64_t)UINT32_MAX) | (uint32_t)value;
+        virtio_set_address(address, is_high, (uint32_t)value);
 }
 
-static void enable_queue(struct virtio_pci *pci, struct virtqueue *queue)
+static void write_queue(struct virtio_pci *pci, uint64_t offset, unsigned size, uint64_t value)
 {
-    if (!virtqueue_enable(queue, pci->device->accepted >> VIRTIO_RING_F_EVENT_IDX & 1))
-        virtio_break(pci->device);
-}
+    struct virtqueue *queue = virtio_get_new_queue(pci->device);
 
-/* A queue is set up before it is enabled, and never changed after. */
-static void write_queue(struct virtio_pci *pci, struct virtqueue *queue, uint64_t offset, unsigned size,
-                        uint64_t value)
-{
-    if (queue->enabled || pci->device->started)
+    if (!queue)
         return;
     switch (offset) {
     case VIRTIO_PCI_COMMON_Q_SIZE:
@@ -169,7 +127,7 @@ static void write_queue(struct virtio_pci *pci, struct virtqueue *queue, uint64_
         break;
     case VIRTIO_PCI_COMMON_Q_ENABLE:
         if (value == 1)
-            enable_queue(pci, queue);
+            virtio_enable_queue(pci->device, queue);
         break;
     case VIRTIO_PCI_COMMON_Q_DESCLO:
     case VIRTIO_PCI_COMMON_Q_DESCHI:
@@ -190,52 +148,44 @@ static void write_queue(struct virtio_pci *pci, struct virtqueue *queue, uint64_
 
 static void write_common(struct virtio_pci *pci, uint64_t offset, unsigned size, uint64_t value)
 {
-    struct virtqueue *queue = selected(pci);
+    struct virtio_device *device = pci->device;
 
     switch (offset) {
     case VIRTIO_PCI_COMMON_DFSELECT:
-        pci->offered_select = (uint32_t)value;
+        device->offered_select = (uint32_t)value;
         break;
     case VIRTIO_PCI_COMMON_GFSELECT:
-        pci->accepted_select = (uint32_t)value;
+        device->accepted_select = (uint32_t)value;
         break;
     case VIRTIO_PCI_COMMON_GF:
-        set_feature(pci, (uint32_t)value);
+        virtio_set_accepted(device, (uint32_t)value);
         break;
     case VIRTIO_PCI_COMMON_MSIX:
         set_vector(pci, &pci->config_vector, value);
         break;
     case VIRTIO_PCI_COMMON_STATUS:
-        write_status(pci, (uint8_t)value);
+        if ((uint8_t)value)
+            virtio_set_status(device, (uint8_t)value);
+        else
+            reset(pci);
         break;
     case VIRTIO_PCI_COMMON_Q_SELECT:
-        pci->queue_select = (uint16_t)value;
+        device->queue_select = (uint16_t)value;
         break;
     case VIRTIO_PCI_COMMON_Q_MSIX:
-        if (queue)
-            set_vector(pci, &pci->queue_vectors[pci->queue_select], value);
+        if (virtio_get_queue(device))
+            set_vector(pci, &pci->queue_vectors[device->queue_select], value);
         break;
     default:
-        if (queue)
-            write_queue(pci, queue, offset, size, value);
+        write_queue(pci, offset, size, value);
         break;
     }
 }
 
 /* --- the BAR --- */
 
-static void read_device(const struct virtio_device *device, uint64_t offset, unsigned size, uint64_t *value)
+static void access_structure(struct virtio_pci *pci, uint64_t offset, unsigned size, bool write, uint64_t *value)
 {
-    *value = 0;
-    if (offset + size <= device->config_size)
-        memcpy(value, device->config + offset, size);
-}
-
-static void access_registers(struct pci_function *function, uint64_t offset, unsigned size, bool write,
-                             uint64_t *value)
-{
-    struct virtio_pci *pci = of(function);
-
     switch (offset / PAGE * PAGE) {
     case COMMON:
         if (write)
@@ -251,7 +201,7 @@ static void access_registers(struct pci_function *function, uint64_t offset, uns
         if (write)
             virtio_write_config(pci->device, offset - DEVICE, size, *value);
         else
-            read_device(pci->device, offset - DEVICE, size, value);
+            virtio_read_config(pci->device, offset - DEVICE, size, value);
         break;
     case NOTIFY:
         if (write)
@@ -260,6 +210,16 @@ static void access_registers(struct pci_function *function, uint64_t offset, uns
     default:
         break;
     }
+}
+
+static void access_registers(struct pci_function *function, uint64_t offset, unsigned size, bool write,
+                             uint64_t *value)
+{
+    struct virtio_pci *pci = of(function);
+
+    pthread_mutex_lock(&pci->device->lock);
+    access_structure(pci, offset, size, write, value);
+    pthread_mutex_unlock(&pci->device->lock);
 }
 
 /* Without an ioeventfd a notification is an access like any other, and slower. */
@@ -279,9 +239,11 @@ static void place(struct pci_function *function, uint64_t address, bool is_there
 
 static void power_off(struct pci_function *function)
 {
-    pthread_mutex_lock(&function->lock);
-    reset(of(function));
-    pthread_mutex_unlock(&function->lock);
+    struct virtio_pci *pci = of(function);
+
+    pthread_mutex_lock(&pci->device->lock);
+    reset(pci);
+    pthread_mutex_unlock(&pci->device->lock);
 }
 
 static void destroy(struct pci_function *function)
@@ -306,9 +268,7 @@ static bool configure(struct pci_function *function, unsigned offset, unsigned s
         *value = 0;
     if (where.bar || where.length != size || where.offset % size || where.offset >= NOTIFY + PAGE)
         return true;
-    pthread_mutex_lock(&function->lock);
     access_registers(function, where.offset, size, write, value);
-    pthread_mutex_unlock(&function->lock);
     return true;
 }
 
@@ -337,15 +297,19 @@ static void add_window(struct virtio_pci *pci)
     memset(writable + pci->window + offsetof(struct virtio_pci_cap, offset), 0xff, 8);
 }
 
-bool virtio_pci_plug(struct virtio_pci *pci, struct virtio_device *device, struct failure *failure)
+bool virtio_pci_plug(struct virtio_device *device, struct failure *failure)
 {
     static const struct pci_kind kind = {access_registers, configure, place, power_off, destroy};
+    struct virtio_pci           *pci = calloc(1, sizeof(*pci));
 
-    pci->device = device;
     device->transport = pci;
+    if (!pci)
+        return fail(failure, WIRE_HOST, NULL, "no memory for a device");
+    pci->device = device;
     device->interrupt = interrupt;
     pci_describe(&pci->function, &kind, VENDOR, (uint16_t)(FIRST_DEVICE + device->kind->id),
                  device->kind->class_code);
+    pci->function.name = device->name;
     pci->function.bar_size = BAR_SIZE;
     add_structure(pci, VIRTIO_PCI_CAP_COMMON_CFG, COMMON, sizeof(struct virtio_pci_common_cfg));
     add_structure(pci, VIRTIO_PCI_CAP_ISR_CFG, ISR, 1);

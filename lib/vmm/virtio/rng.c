@@ -2,7 +2,7 @@
 /* Random numbers for the guest. It is served on the loop, a little at a time, so that a greedy guest stays alone. */
 #include "rng.h"
 #include "../loop.h"
-#include "pci.h"
+#include "device.h"
 #include <linux/virtio_ids.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
@@ -10,7 +10,6 @@
 enum { CLASS = 0x00ff00, BYTES = 256, CHAINS_AT_ONCE = 16 };
 
 static struct virtio_device device;
-static struct virtio_pci    transport;
 
 /* getrandom() gives up to 256 bytes without fail. */
 static bool serve_one(struct virtqueue *queue)
@@ -50,10 +49,10 @@ static void on_kick(void *data, uint32_t events)
     (void)events;
     if (read(device.kicks[0], &count, sizeof(count)) < 0)
         return;
-    pthread_mutex_lock(&transport.function.lock);
+    pthread_mutex_lock(&device.lock);
     if (device.started && device.queues[0].enabled)
         serve(&device.queues[0]);
-    pthread_mutex_unlock(&transport.function.lock);
+    pthread_mutex_unlock(&device.lock);
 }
 
 /* Under the lock that on_kick() takes: it sees whether the device is started. */
@@ -74,7 +73,7 @@ static bool build(struct vm *vm, struct failure *failure)
 
     if (!virtio_init(&device, &kind, vm, 1) || !loop_add(device.kicks[0], EPOLLIN, on_kick, NULL))
         return fail(failure, WIRE_HOST, NULL, "no random numbers: %s", strerror(errno));
-    return virtio_pci_plug(&transport, &device, failure);
+    return virtio_plug(&device, failure);
 }
 
 bool rng_plug(struct vm *vm, struct failure *failure)
