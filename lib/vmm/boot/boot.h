@@ -28,9 +28,9 @@ bool boot_load(struct vm *vm, struct failure *failure);
 /* One for each protocol. The first looks at its first bytes, the second copies it to its place. */
 bool boot_is_elf(const struct boot_file *file);
 bool boot_load_elf(struct vm *vm, const struct boot_file *file, struct failure *failure);
-/* Only the segments; the file's own entry point, and where they end. */
-bool boot_load_elf_segments(struct vm *vm, const struct boot_file *file, uint64_t *entry, uint64_t *end,
-                            struct failure *failure);
+/* Only the segments, so far from where the file says; its own entry point, and where they end. */
+bool boot_load_elf_segments(struct vm *vm, const struct boot_file *file, uint64_t shift, uint64_t *entry,
+                            uint64_t *end, struct failure *failure);
 bool boot_is_bzimage(const struct boot_file *file);
 bool boot_load_bzimage(struct vm *vm, const struct boot_file *file, struct failure *failure);
 bool boot_is_multiboot(const struct boot_file *file);

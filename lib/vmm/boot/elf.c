@@ -34,6 +34,7 @@ struct elf {
     const struct boot_file *file;
     bool                    is_64;
     uint16_t                machine;
+    uint64_t                shift; /* how far from where it says it is loaded */
     uint64_t                entry;
     uint64_t                headers;
     unsigned                header_size;
@@ -71,10 +72,11 @@ static struct segment read_segment(const struct elf *elf, unsigned index)
 
     if (elf->is_64) {
         memcpy(&wide, data, sizeof(wide));
-        return (struct segment){wide.p_type, wide.p_offset, wide.p_paddr, wide.p_filesz, wide.p_memsz};
+        return (struct segment){wide.p_type, wide.p_offset, wide.p_paddr + elf->shift, wide.p_filesz, wide.p_memsz};
     }
     memcpy(&narrow, data, sizeof(narrow));
-    return (struct segment){narrow.p_type, narrow.p_offset, narrow.p_paddr, narrow.p_filesz, narrow.p_memsz};
+    return (struct segment){narrow.p_type, narrow.p_offset, narrow.p_paddr + elf->shift, narrow.p_filesz,
+                            narrow.p_memsz};
 }
 
 static bool lies_within(const struct segment *segment, const struct boot_file *file)
@@ -166,21 +168,21 @@ static bool load_segments(struct vm *vm, const struct elf *elf, uint64_t *pvh, u
     return *end ? true : fail(failure, WIRE_VALUE, "boot.kernel", "the ELF file has nothing to load");
 }
 
-bool boot_load_elf_segments(struct vm *vm, const struct boot_file *file, uint64_t *entry, uint64_t *end,
-                            struct failure *failure)
+bool boot_load_elf_segments(struct vm *vm, const struct boot_file *file, uint64_t shift, uint64_t *entry,
+                            uint64_t *end, struct failure *failure)
 {
-    struct elf elf;
+    struct elf elf = {.shift = shift};
     uint64_t   pvh;
 
     if (!read_header(file, &elf, failure) || !load_segments(vm, &elf, &pvh, end, failure))
         return false;
-    *entry = elf.entry;
+    *entry = elf.entry + shift;
     return true;
 }
 
 bool boot_load_elf(struct vm *vm, const struct boot_file *file, struct failure *failure)
 {
-    struct elf elf;
+    struct elf elf = {.shift = 0};
     uint64_t   pvh;
     uint64_t   end;
 

@@ -139,7 +139,7 @@ bool boot_load_multiboot(struct vm *vm, const struct boot_file *file, struct fai
         if (!load_by_addresses(vm, file, &header, at, &end, failure))
             return false;
         vm->entry.rip = header.entry;
-    } else if (!boot_is_elf(file) || !boot_load_elf_segments(vm, file, &vm->entry.rip, &end, failure)) {
+    } else if (!boot_is_elf(file) || !boot_load_elf_segments(vm, file, 0, &vm->entry.rip, &end, failure)) {
         return failure->code
                    ? false
                    : fail(failure, WIRE_VALUE, "boot.kernel", "a multiboot kernel without addresses or ELF");
