@@ -145,6 +145,11 @@ gboolean vmhi_kvm_group_apply(const vmhi_driver_host *host, const char *uuid, co
 /* After the process's end. */
 void vmhi_kvm_group_remove(const vmhi_driver_host *host, const char *uuid);
 
+/* --- limits.c --- */
+/* Whether it limits the rate of a device. */
+gboolean vmhi_kvm_is_limit(const char *path);
+void vmhi_kvm_put_limits(struct wire_message *message, const vmh_spec *spec, const char *class_name, const char *id);
+
 /* --- pin.c --- */
 /* The host's CPUs for the vCPU of this path, cpu.pin.<n>. */
 void     vmhi_kvm_put_pin(struct wire_message *message, const vmh_spec *spec, const char *path);

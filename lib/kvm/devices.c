@@ -94,6 +94,7 @@ static gboolean add_disk(handing *h, const char *id, vmh_error **error)
     wire_put_text(&h->message, WIRE_T_NAME, id);
     wire_put_u64(&h->message, WIRE_T_READONLY, is_readonly ? 1 : 0);
     wire_put_u64(&h->message, WIRE_T_DISCARD, flag(h, "disk", id, "discard") ? 1 : 0);
+    vmhi_kvm_put_limits(&h->message, h->spec, "disk", id);
     if (serial)
         wire_put_text(&h->message, WIRE_T_SERIAL_NUMBER, serial);
     return hand_over(h, descriptor, error);

@@ -59,14 +59,26 @@ static const column nic_columns[] = {
     {WIRE_NIC_TX_DROPS, VMHI_METRIC_NET_TX_DROPS, VMHI_METRIC_NIC_TX_DROPS},
 };
 
-static void put_line(vmh_frame *frame, size_t row, const struct wire_line *line, const column *columns, gsize count)
+/* By direction. */
+static const column disk_stalled[] = {
+    {WIRE_IN, VMHI_METRIC_BLOCK_READ_STALLED, VMHI_METRIC_DISK_READ_STALLED},
+    {WIRE_OUT, VMHI_METRIC_BLOCK_WRITE_STALLED, VMHI_METRIC_DISK_WRITE_STALLED},
+};
+
+static const column nic_stalled[] = {
+    {WIRE_IN, VMHI_METRIC_NET_RX_STALLED, VMHI_METRIC_NIC_RX_STALLED},
+    {WIRE_OUT, VMHI_METRIC_NET_TX_STALLED, VMHI_METRIC_NIC_TX_STALLED},
+};
+
+static void put_values(vmh_frame *frame, size_t row, const struct wire_line *line, const uint64_t *values,
+                       const column *columns, gsize count)
 {
     char name[sizeof(line->name)];
 
     memcpy(name, line->name, sizeof(name));
     name[sizeof(name) - 1] = '\0';
     for (gsize i = 0; i < count; i++) {
-        const uint64_t value = __atomic_load_n(&line->values[columns[i].index], __ATOMIC_RELAXED);
+        const uint64_t value = __atomic_load_n(&values[columns[i].index], __ATOMIC_RELAXED);
 
         if (columns[i].whole != NONE)
             vmhi_frame_add(frame, row, columns[i].whole, value);
@@ -80,11 +92,15 @@ static void put_devices(vmh_frame *frame, size_t row, const struct wire_stats *s
 
     for (uint32_t i = 0; i < count; i++) {
         const struct wire_line *line = &stats->lines[i];
+        const uint64_t         *stalled = stats->stalled_ns[i];
 
-        if (line->kind == WIRE_LINE_DISK)
-            put_line(frame, row, line, disk_columns, G_N_ELEMENTS(disk_columns));
-        else if (line->kind == WIRE_LINE_NIC)
-            put_line(frame, row, line, nic_columns, G_N_ELEMENTS(nic_columns));
+        if (line->kind == WIRE_LINE_DISK) {
+            put_values(frame, row, line, line->values, disk_columns, G_N_ELEMENTS(disk_columns));
+            put_values(frame, row, line, stalled, disk_stalled, G_N_ELEMENTS(disk_stalled));
+        } else if (line->kind == WIRE_LINE_NIC) {
+            put_values(frame, row, line, line->values, nic_columns, G_N_ELEMENTS(nic_columns));
+            put_values(frame, row, line, stalled, nic_stalled, G_N_ELEMENTS(nic_stalled));
+        }
     }
 }
 

@@ -85,7 +85,7 @@ static const char *obstacle(const vmhi_kvm_change *u, const char *path)
     if (g_str_equal(path, "memory.limit"))
         return vmhi_spec_get(u->running, path, NULL) ? NULL
                                                      : "the memory in use was not counted, as there was no limit yet";
-    if (vmhi_kvm_group_limits(path) || vmhi_kvm_is_pin(path))
+    if (vmhi_kvm_group_limits(path) || vmhi_kvm_is_pin(path) || vmhi_kvm_is_limit(path))
         return NULL;
     if (g_str_equal(path, "memory.size") && vmhi_spec_bool_or_default(u->running, "vm", "balloon"))
         return NULL;
@@ -271,7 +271,7 @@ static gboolean apply_pins(const vmhi_kvm_change *u, const vmh_spec *as, vmh_err
 static gboolean tell(const vmhi_kvm_change *u, const vmh_spec *as, vmh_error **error)
 {
     return tell_policy(u, as, error) && tell_balloon(u, as, error) && apply_limits(u, as, error) &&
-           apply_pins(u, as, error);
+           apply_pins(u, as, error) && vmhi_kvm_tell_limits(u, as, error);
 }
 
 static gboolean write_specs(const vmhi_kvm_change *u, const vmh_spec *running, const vmh_spec *kept,

@@ -36,3 +36,7 @@ gboolean vmhi_kvm_plug(vmhi_kvm_change *change, vmh_error **error);
 /* And back, as far as it goes: the names of those that stay as they are come into `left`. */
 void vmhi_kvm_plug_back(vmhi_kvm_change *change, GPtrArray *left);
 void vmhi_kvm_plug_clear(vmhi_kvm_change *change);
+
+/* --- limits.c --- */
+/* The limits of the devices that the update concerns become as this spec has them. */
+gboolean vmhi_kvm_tell_limits(const vmhi_kvm_change *change, const vmh_spec *as, vmh_error **error);

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 enum {
     EVENTS_SIZE = 16384,
@@ -201,14 +202,32 @@ static void take_rest(machine *m)
         continue;
 }
 
+/* What an older VMM does not count reads as 0: beyond its pages, there are some of ours. */
+static void *map_stats(int descriptor)
+{
+    const size_t most = sizeof(struct wire_stats);
+    struct stat  status;
+    void        *stats;
+
+    if (fstat(descriptor, &status) < 0)
+        return NULL;
+    stats = mmap(NULL, most, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (stats != MAP_FAILED && mmap(stats, MIN(most, (size_t)status.st_size), PROT_READ, MAP_SHARED | MAP_FIXED,
+                                    descriptor, 0) != MAP_FAILED)
+        return stats;
+    if (stats != MAP_FAILED)
+        munmap(stats, most);
+    return NULL;
+}
+
 static void map_counters(machine *m, int descriptor)
 {
     struct ucred peer;
     socklen_t    size = sizeof(peer);
-    void        *stats = mmap(NULL, sizeof(*m->stats), PROT_READ, MAP_SHARED, descriptor, 0);
+    void        *stats = map_stats(descriptor);
 
     g_mutex_lock(&m->watch->lock);
-    if (stats != MAP_FAILED)
+    if (stats)
         m->stats = stats;
     if (getsockopt(m->connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0)
         m->process = peer.pid;

@@ -94,6 +94,7 @@ static void leave_words(int state, const char *reason)
 static void end(int state, const char *reason)
 {
     vm_tear_down(vm);
+    virtio_let_go();
     leave_words(state, reason);
     set_state(state, reason);
     console_detach(&serial->console);
@@ -177,6 +178,18 @@ static bool do_serial(struct client *client, struct failure *failure)
     return true;
 }
 
+/* Those that the message does not have are 0. */
+static void take_limits(uint64_t *limits)
+{
+    uint32_t     length = 0;
+    const void  *data = wire_find(&message, WIRE_T_LIMITS, &length);
+    const size_t size = WIRE_LIMITS * sizeof(*limits);
+
+    memset(limits, 0, size);
+    if (data)
+        memcpy(limits, data, length < size ? length : size);
+}
+
 /* Before the guest starts, and while it is there. */
 static bool may_plug(struct failure *failure)
 {
@@ -185,9 +198,9 @@ static bool may_plug(struct failure *failure)
 
 static bool do_disk(struct client *client, struct failure *failure)
 {
-    const char              *name = wire_text(&message, WIRE_T_NAME);
-    const char              *serial_number = wire_text(&message, WIRE_T_SERIAL_NUMBER);
-    const struct blk_options options = {
+    const char        *name = wire_text(&message, WIRE_T_NAME);
+    const char        *serial_number = wire_text(&message, WIRE_T_SERIAL_NUMBER);
+    struct blk_options options = {
         .name = name ? name : "",
         .serial = serial_number ? serial_number : "",
         .descriptor = wire_take_descriptor(&message),
@@ -199,6 +212,7 @@ static bool do_disk(struct client *client, struct failure *failure)
     (void)client;
     if (options.descriptor < 0)
         return fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor");
+    take_limits(options.limits);
     if (may_plug(failure) && blk_plug(vm, &options, failure))
         return true;
     close(options.descriptor);
@@ -234,6 +248,20 @@ static bool do_unplug(struct client *client, struct failure *failure)
 
     (void)client;
     return may_plug(failure) && pci_unplug(name ? name : "", wire_u64(&message, WIRE_T_FORCE, 0) != 0, failure);
+}
+
+static bool do_limit(struct client *client, struct failure *failure)
+{
+    const char           *name = wire_text(&message, WIRE_T_NAME);
+    struct virtio_device *device = virtio_find(name ? name : "");
+    uint64_t              limits[WIRE_LIMITS];
+
+    (void)client;
+    if (!device || !device->kind->limit)
+        return fail(failure, WIRE_ABSENT, NULL, "there is no %s that can be limited", name ? name : "device");
+    take_limits(limits);
+    device->kind->limit(device, limits);
+    return true;
 }
 
 static bool do_rng(struct client *client, struct failure *failure)
@@ -415,6 +443,7 @@ static const struct {
     {WIRE_STOP, do_stop},       {WIRE_CONSOLE, do_console}, {WIRE_WATCH, do_watch},     {WIRE_SERIAL, do_serial},
     {WIRE_PIN, do_pin},         {WIRE_LOOK, do_look},       {WIRE_POLICY, do_policy},   {WIRE_DISK, do_disk},
     {WIRE_NIC, do_nic},         {WIRE_RNG, do_rng},         {WIRE_BALLOON, do_balloon}, {WIRE_UNPLUG, do_unplug},
+    {WIRE_LIMIT, do_limit},
 };
 
 static bool serve(struct client *client, uint16_t type, struct failure *failure)

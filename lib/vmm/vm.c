@@ -259,6 +259,12 @@ void vm_set_state(struct vm *vm, int state, const char *reason)
     __atomic_add_fetch(&stats->sequence, 1, __ATOMIC_RELEASE);
 }
 
+static void clear_line(struct vm *vm, struct wire_line *line)
+{
+    memset(line, 0, sizeof(*line));
+    memset(vm->stats->stalled_ns[line - vm->stats->lines], 0, sizeof(vm->stats->stalled_ns[0]));
+}
+
 struct wire_line *vm_add_line(struct vm *vm, uint32_t kind, const char *name)
 {
     struct wire_stats *stats = vm->stats;
@@ -271,7 +277,7 @@ struct wire_line *vm_add_line(struct vm *vm, uint32_t kind, const char *name)
     if (!line)
         return NULL;
     __atomic_add_fetch(&stats->sequence, 1, __ATOMIC_ACQ_REL);
-    memset(line, 0, sizeof(*line));
+    clear_line(vm, line);
     snprintf(line->name, sizeof(line->name), "%s", name);
     line->kind = kind;
     if (line >= stats->lines + stats->line_count)
@@ -283,6 +289,12 @@ struct wire_line *vm_add_line(struct vm *vm, uint32_t kind, const char *name)
 void vm_remove_line(struct vm *vm, struct wire_line *line)
 {
     __atomic_add_fetch(&vm->stats->sequence, 1, __ATOMIC_ACQ_REL);
-    memset(line, 0, sizeof(*line));
+    clear_line(vm, line);
     __atomic_add_fetch(&vm->stats->sequence, 1, __ATOMIC_RELEASE);
+}
+
+void vm_count_stalled(struct vm *vm, const struct wire_line *line, unsigned direction, uint64_t time_ns)
+{
+    if (line && time_ns)
+        __atomic_fetch_add(&vm->stats->stalled_ns[line - vm->stats->lines][direction], time_ns, __ATOMIC_RELAXED);
 }

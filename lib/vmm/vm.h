@@ -98,3 +98,5 @@ bool vm_message_interrupt(struct vm *vm, uint64_t address, uint32_t data);
 void              vm_set_state(struct vm *vm, int state, const char *reason);
 struct wire_line *vm_add_line(struct vm *vm, uint32_t kind, const char *name);
 void              vm_remove_line(struct vm *vm, struct wire_line *line);
+/* WIRE_IN or WIRE_OUT. From any thread; a device without a line counts nothing. */
+void vm_count_stalled(struct vm *vm, const struct wire_line *line, unsigned direction, uint64_t time_ns);

@@ -36,13 +36,14 @@ enum wire_type {
     WIRE_STOP = 11,    /* the VMM ends */
     WIRE_CONSOLE = 12, /* FORCE; the reply brings a descriptor of the console */
     WIRE_WATCH = 13,   /* events follow here; the reply: STATE, SANDBOX, and the descriptor of the counters */
-    WIRE_DISK = 14,    /* descriptor: the file; NAME, READONLY, SERIAL_NUMBER, DISCARD, QUEUES */
-    WIRE_NIC = 15,     /* descriptor: a tap device or a stream; NAME, MAC, KIND */
+    WIRE_DISK = 14,    /* descriptor: the file; NAME, READONLY, SERIAL_NUMBER, DISCARD, QUEUES, LIMITS */
+    WIRE_NIC = 15,     /* descriptor: a tap device or a stream; NAME, MAC, KIND, LIMITS */
     WIRE_LOOK = 16,    /* the reply: STATE, REASON, SANDBOX, DEVICES */
     WIRE_BALLOON = 18, /* MEMORY: how much the guest is to have; the first, before the boot, makes the balloon */
     WIRE_RNG = 19,     /* random numbers from the host */
     WIRE_UNPLUG = 20,  /* NAME, such as disk.root; FORCE: at once, if the guest has not looked at it yet */
     WIRE_PIN = 32,     /* CPU, CPU_SET: the host's CPUs that this vCPU may run on */
+    WIRE_LIMIT = 60,   /* NAME, such as disk.root; LIMITS: these hold from now on */
     WIRE_POLICY = 17,  /* ON_CRASH, ON_SHUTDOWN, ON_REBOOT: what becomes of the VM; those absent stay */
 
     /* What a VMM sends: one reply to each request, with its id, and events, whose id is 0. */
@@ -78,8 +79,22 @@ enum wire_tag {
     WIRE_T_ON_REBOOT = 23,
     WIRE_T_CPU = 40,
     WIRE_T_CPU_SET = 41, /* WIRE_CPU_SET bytes, a bit for each CPU from the lowest on */
-    WIRE_T_DEVICES = 24  /* the names of those that can be unplugged, a line each */
+    WIRE_T_DEVICES = 24, /* the names of those that can be unplugged, a line each */
+    WIRE_T_LIMITS = 75 /* numbers of 64 bits, as WIRE_LIMIT_… counts them; those that are 0, or beyond its end, are no
+                          limit */
 };
+
+/* WIRE_T_LIMITS of a disk, and of a NIC: operations and bytes a second, and bytes at once. */
+enum {
+    WIRE_LIMIT_OPS,
+    WIRE_LIMIT_OPS_READ,
+    WIRE_LIMIT_OPS_WRITE,
+    WIRE_LIMIT_BYTES,
+    WIRE_LIMIT_BYTES_READ,
+    WIRE_LIMIT_BYTES_WRITE,
+    WIRE_LIMITS
+};
+enum { WIRE_LIMIT_INBOUND, WIRE_LIMIT_INBOUND_BURST, WIRE_LIMIT_OUTBOUND, WIRE_LIMIT_OUTBOUND_BURST };
 
 /* WIRE_T_KIND: what the kernel's file is; the VMM looks at its content but where it is flat. */
 enum { WIRE_KERNEL_ANY = 0, WIRE_KERNEL_FLAT = 1 };
@@ -140,7 +155,7 @@ struct wire_message {
 #define WIRE_STATS_MAGIC UINT32_C(0x534d4856)
 enum { WIRE_STATS_NAME = 64, WIRE_STATS_LINES = 192, WIRE_LINE_VCPU = 1, WIRE_LINE_DISK = 2, WIRE_LINE_NIC = 3 };
 
-enum { WIRE_GUEST_VALUES = 10 };
+enum { WIRE_GUEST_VALUES = 10, WIRE_IN = 0, WIRE_OUT = 1, WIRE_DIRECTIONS = 2 };
 
 struct wire_line {
     uint32_t kind; /* WIRE_LINE_…; 0: free */
@@ -162,6 +177,9 @@ struct wire_stats {
     uint32_t         guest_known; /* bits of those that the guest tells */
     uint32_t         reserved;
     uint64_t         guest[WIRE_GUEST_VALUES]; /* as virtio numbers the balloon's statistics */
+    /* How long limits held a device back whose line has this number: what it reads or gets, what it writes or sends.
+     */
+    uint64_t stalled_ns[WIRE_STATS_LINES][WIRE_DIRECTIONS];
 };
 
 /* wire_line.values of a vCPU, a disk, a NIC. */

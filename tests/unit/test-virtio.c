@@ -3,6 +3,7 @@
 #include "device/pci.h"
 #include "device/power.h"
 #include "loop.h"
+#include "rate.h"
 #include "unit.h"
 #include "virtio/blk.h"
 #include "virtio/blkio.h"
@@ -15,6 +16,7 @@
 #include <linux/virtio_ring.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/timerfd.h>
 
 enum {
     MEMORY = 1 << 20,
@@ -697,7 +699,7 @@ static void do_io(struct blkio *io, enum blkio_operation operation, void *data, 
 
     blkio_begin(io, &one);
     while (!(ended = blkio_take_ended(io)))
-        blkio_wait(io);
+        blkio_wait(io, false);
     ck_assert_ptr_eq(ended, &one);
     ck_assert_int_eq(one.error, error);
     ck_assert_uint_eq(io->under_way, 0);
@@ -707,12 +709,13 @@ START_TEST(a_file_is_read_with_and_without_a_ring)
 {
     const int file = make_disk();
     const int kick = eventfd(0, EFD_CLOEXEC);
+    const int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
     char      data[2 * SECTOR];
 
     for (unsigned i = 0; i < 2; i++) {
         struct blkio io;
 
-        blkio_init(&io, file, kick);
+        blkio_init(&io, file, kick, timer);
         if (i == 1)
             blkio_destroy(&io); /* goes on without */
         do_io(&io, BLKIO_READ, data, sizeof(data), 3 * SECTOR, 0);
@@ -729,7 +732,10 @@ START_TEST(a_file_is_read_with_and_without_a_ring)
         ck_assert_int_eq(data[0], 0);
         do_io(&io, BLKIO_READ, data, sizeof(data), (DISK_SECTORS - 1) * SECTOR, EIO);
         ck_assert_int_eq(eventfd_write(kick, 1), 0);
-        blkio_wait(&io);
+        blkio_wait(&io, false);
+        ck_assert_ptr_null(blkio_take_ended(&io));
+        rate_alarm(timer, rate_clock() + 1000000);
+        blkio_wait(&io, true);
         ck_assert_ptr_null(blkio_take_ended(&io));
         blkio_destroy(&io);
     }

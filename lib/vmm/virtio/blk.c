@@ -1,30 +1,33 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A virtio disk. Each queue has a thread of its own; what the host cannot do the guest gets as an I/O error. */
 #include "blk.h"
+#include "blkfile.h"
 #include "blkio.h"
 #include "device.h"
+#include "rate.h"
 #include "sandbox.h"
-#include <fcntl.h>
-#include <linux/fs.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_ids.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
+#include <sys/timerfd.h>
 
 enum {
     CLASS = 0x010000,
-    SECTOR = 512,
+    SECTOR = BLKFILE_SECTOR,
     DISCARD_ALIGNMENT = 4096 / SECTOR,
     DISCARD_SECTORS = 1 << 22,
     CONFIG_SIZE = offsetof(struct virtio_blk_config, write_zeroes_may_unmap) + 4
 };
 
+/* In the place of a request's type. */
+#define NO_HEADER UINT32_MAX
+
 struct request {
     struct blkio_request   io; /* first: that is what comes back */
     struct request        *next_free;
     uint32_t               type;
+    uint64_t               sector;
     uint8_t               *status;
     uint64_t               bytes;
     struct virtqueue_chain chain;
@@ -40,12 +43,16 @@ struct queue {
     struct request *requests; /* touched only as far as they are needed */
     unsigned        fresh;    /* the first that never was */
     struct request *free;
+    struct gate     gate;
+    struct request *held; /* at the gate; those after it are not taken from the ring yet */
+    int             timer;
 };
 
 struct blk {
     struct virtio_device device; /* first */
     struct queue         queues[BLK_QUEUES];
     struct wire_line    *line;
+    struct limiter       limiter;
     int                  descriptor;
     bool                 is_readonly;
     uint64_t             sectors;
@@ -198,16 +205,12 @@ static uint8_t give_serial(struct queue *queue, struct request *request)
 /* VIRTIO_BLK_S_OK: it is under way, or has ended. */
 static uint8_t begin(struct queue *queue, struct request *request)
 {
-    struct virtio_blk_outhdr header;
-
-    request->type = UINT32_MAX;
-    if (virtqueue_chain_read(&request->chain, &header, sizeof(header)) != sizeof(header))
+    switch (request->type) {
+    case NO_HEADER:
         return VIRTIO_BLK_S_IOERR;
-    request->type = header.type;
-    switch (header.type) {
     case VIRTIO_BLK_T_IN:
     case VIRTIO_BLK_T_OUT:
-        return begin_data(queue, request, header.sector);
+        return begin_data(queue, request, request->sector);
     case VIRTIO_BLK_T_FLUSH:
         request->io.operation = BLKIO_FLUSH;
         blkio_begin(&queue->io, &request->io);
@@ -220,6 +223,53 @@ static uint8_t begin(struct queue *queue, struct request *request)
     default:
         return VIRTIO_BLK_S_UNSUPP;
     }
+}
+
+/* --- limits --- */
+
+/* A flush is free, and what is discarded or zeroed is a write of no bytes. */
+static void measure(const struct request *request, uint64_t amounts[LIMITER_RATES])
+{
+    const bool is_read = request->type == VIRTIO_BLK_T_IN;
+    uint64_t   bytes = 0;
+
+    memset(amounts, 0, LIMITER_RATES * sizeof(*amounts));
+    if (is_read)
+        bytes = request->chain.writable_bytes;
+    else if (request->type == VIRTIO_BLK_T_OUT)
+        bytes = request->chain.readable_bytes - sizeof(struct virtio_blk_outhdr);
+    else if (request->type != VIRTIO_BLK_T_DISCARD && request->type != VIRTIO_BLK_T_WRITE_ZEROES)
+        return;
+    amounts[WIRE_LIMIT_OPS] = amounts[is_read ? WIRE_LIMIT_OPS_READ : WIRE_LIMIT_OPS_WRITE] = 1;
+    amounts[WIRE_LIMIT_BYTES] = amounts[is_read ? WIRE_LIMIT_BYTES_READ : WIRE_LIMIT_BYTES_WRITE] = bytes;
+}
+
+static bool may_go(struct queue *queue, const struct request *request)
+{
+    struct gate *gate = &queue->gate;
+    uint64_t     amounts[LIMITER_RATES];
+
+    if (!gate_is_guarded(gate))
+        return true;
+    measure(request, amounts);
+    if (!gate_pass(gate, amounts, rate_clock())) {
+        rate_alarm(queue->timer, gate->opens);
+        return false;
+    }
+    vm_count_stalled(queue->blk->device.vm, queue->blk->line, request->type == VIRTIO_BLK_T_IN ? WIRE_IN : WIRE_OUT,
+                     gate->waited);
+    return true;
+}
+
+/* As if it had never been taken from the ring. */
+static void put_back_held(struct queue *queue)
+{
+    if (!queue->held)
+        return;
+    gate_cancel(&queue->gate);
+    virtqueue_unpop(&queue->blk->device.queues[queue->index]);
+    put_free(queue, queue->held);
+    queue->held = NULL;
 }
 
 /* The last byte that the device may write is for the status; the data ends before it. */
@@ -241,28 +291,54 @@ static bool take_status(struct request *request)
 
 /* --- the thread of a queue --- */
 
-static void take_requests(struct queue *queue)
+static void read_header(struct request *request)
+{
+    struct virtio_blk_outhdr header;
+    const bool is_whole = virtqueue_chain_read(&request->chain, &header, sizeof(header)) == sizeof(header);
+
+    request->type = is_whole ? header.type : NO_HEADER;
+    request->sector = is_whole ? header.sector : 0;
+    request->bytes = 0;
+}
+
+/* The one that was held comes first. NULL: there is none, or no room for one. */
+static struct request *take_request(struct queue *queue)
 {
     struct virtqueue *ring = &queue->blk->device.queues[queue->index];
-    struct request   *request;
-    uint8_t           status;
+    struct request   *request = queue->held;
 
-    while ((request = take_free(queue))) {
-        if (!virtqueue_pop(ring, &request->chain)) {
-            put_free(queue, request);
-            break;
+    queue->held = NULL;
+    if (request)
+        return request;
+    request = take_free(queue);
+    if (request && virtqueue_pop(ring, &request->chain)) {
+        if (take_status(request)) {
+            read_header(request);
+            return request;
         }
-        request->bytes = 0;
-        if (!take_status(request)) {
-            ring->broken = "a request has no room for its status";
-            put_free(queue, request);
-            break;
+        ring->broken = "a request has no room for its status";
+    }
+    if (request)
+        put_free(queue, request);
+    gate_rest(&queue->gate);
+    return NULL;
+}
+
+static void take_requests(struct queue *queue)
+{
+    struct request *request;
+    uint8_t         status;
+
+    while ((request = take_request(queue))) {
+        if (!may_go(queue, request)) {
+            queue->held = request;
+            return;
         }
         status = begin(queue, request);
         if (status != VIRTIO_BLK_S_OK)
             end(queue, request, status);
     }
-    if (ring->broken)
+    if (queue->blk->device.queues[queue->index].broken)
         virtio_break(&queue->blk->device);
 }
 
@@ -286,13 +362,15 @@ static void *serve(void *data)
     for (;;) {
         const bool is_stopping = queue->stopping;
 
-        if (!is_stopping)
+        if (is_stopping)
+            put_back_held(queue);
+        else
             take_requests(queue);
         end_requests(queue);
         if (is_stopping && !queue->io.under_way)
             break;
-        if (is_stopping || !virtqueue_ask(ring, true) || queue->io.under_way == VIRTQUEUE_SIZE)
-            blkio_wait(&queue->io);
+        if (is_stopping || queue->held || !virtqueue_ask(ring, true) || queue->io.under_way == VIRTQUEUE_SIZE)
+            blkio_wait(&queue->io, queue->held != NULL);
         virtqueue_ask(ring, false);
     }
     return NULL;
@@ -332,63 +410,19 @@ static bool start(struct virtio_device *device)
     return true;
 }
 
+static void set_limits(struct virtio_device *device, const uint64_t *limits)
+{
+    struct blk *blk = (struct blk *)device;
+    struct rate rates[WIRE_LIMITS];
+
+    for (unsigned i = 0; i < WIRE_LIMITS; i++)
+        rates[i] = (struct rate){.per_second = limits[i]};
+    limiter_set(&blk->limiter, rates, WIRE_LIMITS, rate_clock());
+    for (unsigned i = 0; i < device->queue_count; i++)
+        virtio_kick(device, i);
+}
+
 /* --- building --- */
-
-static const char *property(const struct blk_options *options, const char *what)
-{
-    static char name[WIRE_TEXT];
-
-    snprintf(name, sizeof(name), "disk.%s.%s", options->name, what);
-    return name;
-}
-
-/* The lock is of the open file, so it lasts as long as this process, whoever opened it. */
-static bool lock_file(const struct blk_options *options, struct failure *failure)
-{
-    struct flock whole = {.l_type = options->is_readonly ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
-
-    if (fcntl(options->descriptor, F_OFD_SETLK, &whole) == 0)
-        return true;
-    if (errno == EAGAIN || errno == EACCES)
-        return fail(failure, WIRE_BUSY, property(options, "path"), "another VM or program has it in use");
-    return fail(failure, WIRE_HOST, property(options, "path"), "it cannot be locked: %s", strerror(errno));
-}
-
-static bool measure(struct blk *blk, const struct blk_options *options, uint32_t *block, struct failure *failure)
-{
-    struct stat status;
-    uint64_t    size = 0;
-    int         block_size = SECTOR;
-
-    if (fstat(options->descriptor, &status) < 0)
-        return fail(failure, WIRE_HOST, property(options, "path"), "it cannot be read: %s", strerror(errno));
-    if (S_ISREG(status.st_mode))
-        size = (uint64_t)status.st_size;
-    else if (!S_ISBLK(status.st_mode))
-        return fail(failure, WIRE_VALUE, property(options, "path"), "it is neither a file nor a block device");
-    else if (ioctl(options->descriptor, BLKGETSIZE64, &size) < 0 ||
-             ioctl(options->descriptor, BLKSSZGET, &block_size) < 0)
-        return fail(failure, WIRE_HOST, property(options, "path"), "its size cannot be read: %s", strerror(errno));
-    blk->sectors = size / SECTOR;
-    *block = (uint32_t)block_size;
-    if (!blk->sectors)
-        return fail(failure, WIRE_VALUE, property(options, "path"), "it is shorter than a sector of %d bytes",
-                    SECTOR);
-    return true;
-}
-
-static bool check(const struct blk_options *options, struct failure *failure)
-{
-    const int flags = fcntl(options->descriptor, F_GETFL);
-
-    if (strlen(options->serial) > BLK_SERIAL)
-        return fail(failure, WIRE_VALUE, property(options, "serial"), "longer than %d bytes", BLK_SERIAL);
-    if (options->queues < 1 || options->queues > BLK_QUEUES)
-        return fail(failure, WIRE_VALUE, property(options, "queues"), "from 1 to %d queues", BLK_QUEUES);
-    if (flags < 0 || (flags & O_ACCMODE) == O_WRONLY || ((flags & O_ACCMODE) == O_RDONLY && !options->is_readonly))
-        return fail(failure, WIRE_VALUE, property(options, "path"), "it was not opened for reading and writing");
-    return true;
-}
 
 static void configure(struct blk *blk, const struct blk_options *options, uint32_t block)
 {
@@ -427,10 +461,12 @@ static bool make_queues(struct blk *blk, struct failure *failure)
 
         queue->blk = blk;
         queue->index = i;
-        queue->requests = calloc(VIRTQUEUE_SIZE, sizeof(*queue->requests));
+        queue->gate.limiter = &blk->limiter;
+        queue->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+        queue->requests = queue->timer < 0 ? NULL : calloc(VIRTQUEUE_SIZE, sizeof(*queue->requests));
         if (!queue->requests)
-            return fail(failure, WIRE_HOST, NULL, "no memory for a disk's queue");
-        blkio_init(&queue->io, blk->descriptor, blk->device.kicks[i]);
+            return fail(failure, WIRE_HOST, NULL, "no memory or no timer for a disk's queue");
+        blkio_init(&queue->io, blk->descriptor, blk->device.kicks[i], queue->timer);
     }
     return true;
 }
@@ -442,32 +478,42 @@ static void destroy(struct blk *blk)
         if (blk->queues[i].requests)
             blkio_destroy(&blk->queues[i].io);
         free(blk->queues[i].requests);
+        if (blk->queues[i].timer > 0)
+            close(blk->queues[i].timer);
     }
     virtio_destroy(&blk->device);
     free(blk);
 }
 
+static void let_go(struct virtio_device *device)
+{
+    blkfile_unlock(((struct blk *)device)->descriptor);
+}
+
 static void remove_disk(struct virtio_device *device)
 {
-    struct blk  *blk = (struct blk *)device;
-    struct flock whole = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    struct blk *blk = (struct blk *)device;
 
     if (blk->line)
         vm_remove_line(device->vm, blk->line);
-    /* The kernel lets go of a ring, and of its file, some time after it was closed. */
-    fcntl(blk->descriptor, F_OFD_SETLK, &whole);
+    let_go(device);
     close(blk->descriptor);
     destroy(blk);
 }
 
 static bool build(struct blk *blk, struct vm *vm, const struct blk_options *options, struct failure *failure)
 {
-    static const struct virtio_kind kind = {
-        .id = VIRTIO_ID_BLOCK, .class_code = CLASS, .start = start, .stop = stop, .destroy = remove_disk};
-    uint32_t block = SECTOR;
+    static const struct virtio_kind kind = {.id = VIRTIO_ID_BLOCK,
+                                            .class_code = CLASS,
+                                            .start = start,
+                                            .stop = stop,
+                                            .limit = set_limits,
+                                            .let_go = let_go,
+                                            .destroy = remove_disk};
+    uint32_t                        block = SECTOR;
 
-    if (!virtio_name(&blk->device, "disk", options->name, failure) || !check(options, failure) ||
-        !measure(blk, options, &block, failure) || !lock_file(options, failure))
+    if (!virtio_name(&blk->device, "disk", options->name, failure) ||
+        !blkfile_take(options, &blk->sectors, &block, failure))
         return false;
     blk->descriptor = options->descriptor;
     blk->is_readonly = options->is_readonly;
@@ -475,7 +521,11 @@ static bool build(struct blk *blk, struct vm *vm, const struct blk_options *opti
     configure(blk, options, block);
     if (!virtio_init(&blk->device, &kind, vm, (unsigned)options->queues))
         return fail(failure, WIRE_HOST, NULL, "no descriptors for a disk's queues: %s", strerror(errno));
-    return make_queues(blk, failure) && virtio_plug(&blk->device, failure);
+    limiter_init(&blk->limiter);
+    if (!make_queues(blk, failure))
+        return false;
+    set_limits(&blk->device, options->limits);
+    return virtio_plug(&blk->device, failure);
 }
 
 bool blk_plug(struct vm *vm, const struct blk_options *options, struct failure *failure)

@@ -10,6 +10,7 @@ struct blk_options {
     int         descriptor;
     bool        is_readonly, can_discard;
     uint64_t    queues;
+    uint64_t    limits[WIRE_LIMITS];
 };
 
 enum { BLK_SERIAL = 20, BLK_QUEUES = 8 };

@@ -12,7 +12,10 @@
 #include <unistd.h>
 
 /* The files of a ring are known by number. */
-enum { ENTRIES = 256, FILE_DISK = 0, FILE_KICK = 1, RETRY_MS = 1 };
+enum { ENTRIES = 256, FILE_DISK = 0, FILE_KICK = 1, FILE_TIMER = 2, FILES = 3, RETRY_MS = 1 };
+
+/* What stands in the ring in a request's place. */
+enum { MARK_KICK = 0, MARK_TIMER = 1 };
 
 static int mode_of(const struct blkio_request *request)
 {
@@ -159,8 +162,25 @@ static void wait_for_kick(struct blkio *io)
     entry->fd = FILE_KICK;
     entry->addr = (uintptr_t)&io->kick_count;
     entry->len = sizeof(io->kick_count);
+    entry->user_data = MARK_KICK;
     publish(io);
     io->is_waiting = true;
+}
+
+/* It need not be read: it is set to another time before it is waited for again. */
+static void wait_for_timer(struct blkio *io)
+{
+    struct io_uring_sqe *entry;
+
+    if (io->is_timed)
+        return;
+    entry = add_entry(io);
+    entry->opcode = IORING_OP_POLL_ADD;
+    entry->fd = FILE_TIMER;
+    entry->poll32_events = POLLIN;
+    entry->user_data = MARK_TIMER;
+    publish(io);
+    io->is_timed = true;
 }
 
 /* Takes what the ring has to say. */
@@ -173,9 +193,11 @@ static void reap(struct blkio *io)
         struct blkio_request     *request = (struct blkio_request *)(uintptr_t)completion.user_data;
 
         __atomic_store_n(io->complete_head, ++head, __ATOMIC_RELEASE);
-        /* The wait for a kick also ends with the thread that began it. */
-        if (!request)
+        /* The waits for a kick and for the timer also end with the thread that began them. */
+        if (completion.user_data == MARK_KICK)
             io->is_waiting = false;
+        else if (completion.user_data == MARK_TIMER)
+            io->is_timed = false;
         else if (take_result(io, request, completion.res))
             put_into_ring(io, request);
     }
@@ -183,17 +205,17 @@ static void reap(struct blkio *io)
 
 static bool restrict_ring(const struct blkio *io)
 {
-    static const uint8_t operations[] = {IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE,
-                                         IORING_OP_READ};
+    static const uint8_t operations[] = {IORING_OP_READV,     IORING_OP_WRITEV, IORING_OP_FSYNC,
+                                         IORING_OP_FALLOCATE, IORING_OP_READ,   IORING_OP_POLL_ADD};
     enum { COUNT = sizeof(operations) };
     struct io_uring_restriction rules[COUNT + 2] = {
         {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_FIXED_FILE},
         {.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE}};
-    const int files[] = {io->file, io->kick};
+    const int files[FILES] = {io->file, io->kick, io->timer};
 
     for (unsigned i = 0; i < COUNT; i++)
         rules[i + 2] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = operations[i]};
-    return syscall(__NR_io_uring_register, io->ring, IORING_REGISTER_FILES, files, 2) == 0 &&
+    return syscall(__NR_io_uring_register, io->ring, IORING_REGISTER_FILES, files, FILES) == 0 &&
            syscall(__NR_io_uring_register, io->ring, IORING_REGISTER_RESTRICTIONS, rules, COUNT + 2) == 0 &&
            syscall(__NR_io_uring_register, io->ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0) == 0;
 }
@@ -245,11 +267,11 @@ static void close_ring(struct blkio *io)
 
 /* --- either --- */
 
-void blkio_init(struct blkio *io, int file, int kick)
+void blkio_init(struct blkio *io, int file, int kick, int timer)
 {
     struct io_uring_params params = {.flags = IORING_SETUP_R_DISABLED};
 
-    *io = (struct blkio){.file = file, .kick = kick};
+    *io = (struct blkio){.file = file, .kick = kick, .timer = timer};
     io->ring = (int)syscall(__NR_io_uring_setup, ENTRIES, &params);
     if (io->ring >= 0 && (!map_rings(io, &params) || !restrict_ring(io)))
         close_ring(io);
@@ -283,14 +305,24 @@ struct blkio_request *blkio_take_ended(struct blkio *io)
     return request;
 }
 
-void blkio_wait(struct blkio *io)
+static void wait_without_ring(struct blkio *io, bool timed)
+{
+    struct pollfd waits[] = {{.fd = io->kick, .events = POLLIN}, {.fd = timed ? io->timer : -1, .events = POLLIN}};
+
+    if (poll(waits, 2, -1) < 0 || (waits[0].revents && read(io->kick, &io->kick_count, sizeof(io->kick_count)) < 0))
+        poll(NULL, 0, RETRY_MS);
+}
+
+void blkio_wait(struct blkio *io, bool timed)
 {
     if (io->ended)
         return;
-    if (io->ring >= 0) {
-        wait_for_kick(io);
-        enter(io, 1);
-    } else if (read(io->kick, &io->kick_count, sizeof(io->kick_count)) < 0) {
-        poll(NULL, 0, RETRY_MS);
+    if (io->ring < 0) {
+        wait_without_ring(io, timed);
+        return;
     }
+    wait_for_kick(io);
+    if (timed)
+        wait_for_timer(io);
+    enter(io, 1);
 }

@@ -19,7 +19,7 @@ struct blkio_request {
 };
 
 struct blkio {
-    int                   file, kick;
+    int                   file, kick, timer;
     unsigned              under_way; /* begun, and not yet taken back */
     struct blkio_request *ended;     /* those that were done at once */
     struct blkio_request *last_ended;
@@ -32,14 +32,15 @@ struct blkio {
     struct io_uring_cqe *completions;
     uint64_t             kick_count;
     bool                 is_waiting; /* for the kick */
+    bool                 is_timed;   /* waits for the timer */
 };
 
-/* The file's and the eventfd's descriptors stay the caller's. All that needs rights is done here. */
-void blkio_init(struct blkio *io, int file, int kick);
+/* The descriptors of the file, of an eventfd and of a timerfd stay the caller's. What needs rights is done here. */
+void blkio_init(struct blkio *io, int file, int kick, int timer);
 void blkio_destroy(struct blkio *io);
 
 /* The rest is called by the queue's thread alone. */
 void                  blkio_begin(struct blkio *io, struct blkio_request *request);
 struct blkio_request *blkio_take_ended(struct blkio *io);
-/* Until a request ended, or there was a kick. */
-void blkio_wait(struct blkio *io);
+/* Until a request ended, or there was a kick, or if that is wanted until the timer's time. */
+void blkio_wait(struct blkio *io, bool timed);

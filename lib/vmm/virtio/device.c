@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
+static struct virtio_device *plugged;
+
 static void reset_queues(struct virtio_device *device)
 {
     for (unsigned i = 0; i < device->queue_count; i++)
@@ -43,11 +45,43 @@ bool virtio_init(struct virtio_device *device, const struct virtio_kind *kind, s
 
 bool virtio_plug(struct virtio_device *device, struct failure *failure)
 {
-    return virtio_pci_plug(device, failure);
+    if (!virtio_pci_plug(device, failure))
+        return false;
+    device->next = plugged;
+    plugged = device;
+    return true;
+}
+
+struct virtio_device *virtio_find(const char *name)
+{
+    struct virtio_device *device = plugged;
+
+    while (device && strcmp(device->name, name) != 0)
+        device = device->next;
+    return device;
+}
+
+void virtio_let_go(void)
+{
+    for (struct virtio_device *device = plugged; device; device = device->next) {
+        if (device->kind->let_go)
+            device->kind->let_go(device);
+    }
+}
+
+static void forget(const struct virtio_device *device)
+{
+    struct virtio_device **link = &plugged;
+
+    while (*link && *link != device)
+        link = &(*link)->next;
+    if (*link)
+        *link = device->next;
 }
 
 void virtio_destroy(struct virtio_device *device)
 {
+    forget(device);
     while (device->queue_count)
         close(device->kicks[--device->queue_count]);
     free(device->transport);

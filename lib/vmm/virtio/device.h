@@ -19,6 +19,10 @@ struct virtio_kind {
     /* The driver wrote to the configuration, where the kind has it writable; or NULL. */
     void (*written)(struct virtio_device *device);
     unsigned writable_offset, writable_size;
+    /* These limits, as WIRE_LIMIT_… counts them, hold from now on; or NULL. By the control thread. */
+    void (*limit)(struct virtio_device *device, const uint64_t *limits);
+    /* The process ends: what is locked is for others now; or NULL. */
+    void (*let_go)(struct virtio_device *device);
     /* Frees all of it; NULL where it is never taken out. */
     void (*destroy)(struct virtio_device *device);
 };
@@ -39,6 +43,7 @@ struct virtio_device {
     int                       kicks[VIRTIO_QUEUES]; /* an eventfd each, by which the driver notifies */
     bool                      started;
     atomic_bool               needs_reset;
+    struct virtio_device     *next; /* of those that are plugged in */
     /* The transport's. From any thread; a queue's number, or VIRTIO_CONFIG_CHANGED. */
     void *transport;
     void (*interrupt)(struct virtio_device *device, int queue);
@@ -50,6 +55,10 @@ bool virtio_name(struct virtio_device *device, const char *class_name, const cha
 bool virtio_init(struct virtio_device *device, const struct virtio_kind *kind, struct vm *vm, unsigned queues);
 /* Where the guest finds it, complete as it is: the last step. */
 bool virtio_plug(struct virtio_device *device, struct failure *failure);
+/* For the control thread, which plugs and destroys them: the one of a name, such as disk.root, or NULL. */
+struct virtio_device *virtio_find(const char *name);
+/* After the last of them has stopped, and before the process ends. */
+void virtio_let_go(void);
 /* Of what these made, as far as they came. */
 void virtio_destroy(struct virtio_device *device);
 /* The driver may reset it; nothing else works any more. From any thread. */

@@ -133,6 +133,11 @@ bool virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain)
     return true;
 }
 
+void virtqueue_unpop(struct virtqueue *queue)
+{
+    queue->next_available--;
+}
+
 void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written)
 {
     struct vring_used_elem *element = &queue->used_ring->ring[queue->next_used % queue->size];

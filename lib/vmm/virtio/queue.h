@@ -41,6 +41,8 @@ bool virtqueue_enable(struct virtqueue *queue, bool has_event_index);
 
 /* The next chain; false when there is none, or the queue is broken. */
 bool virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain);
+/* The chain that was taken last, which was not given back, is the next again. */
+void virtqueue_unpop(struct virtqueue *queue);
 /* Gives a chain back, with this many bytes of its writable part written. */
 void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written);
 /* Whether the driver wants an interrupt for what was pushed since it was last asked. */

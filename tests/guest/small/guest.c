@@ -2,9 +2,10 @@
 /*
  * A guest of a few kilobytes for hosts on which Linux cannot run: it says on its serial console what the larger test
  * guest says, counts by its timer, echoes lines, and powers off at the button. Between interrupts it sleeps.
- * Arguments that it knows: tick=MILLISECONDS, and crash, panic or reboot, which it does after the first tick.
+ * Arguments that it knows: tick=MILLISECONDS, read, by which it reads its disk all the time, and crash, panic or
+ * reboot, which it does after the first tick.
  */
-#include <stdint.h>
+#include "disk.h"
 
 enum {
     SERIAL = 0x3f8,
@@ -18,6 +19,7 @@ enum {
     VECTOR_TIMER = 0x30,
     VECTOR_SERIAL = 0x31,
     VECTOR_POWER = 0x32,
+    VECTOR_DISK = 0x33,
     VECTOR_SPURIOUS = 0xff,
 
     APIC_END = 0xb0,
@@ -136,6 +138,13 @@ __attribute__((interrupt)) static void on_serial(struct frame *frame)
     done();
 }
 
+__attribute__((interrupt)) static void on_disk(struct frame *frame)
+{
+    (void)frame;
+    disk_go_on();
+    done();
+}
+
 __attribute__((interrupt)) static void on_nothing(struct frame *frame)
 {
     (void)frame;
@@ -171,6 +180,7 @@ static void begin(unsigned tick_ms)
     set_gate(VECTOR_TIMER, on_timer);
     set_gate(VECTOR_SERIAL, on_serial);
     set_gate(VECTOR_POWER, on_power);
+    set_gate(VECTOR_DISK, on_disk);
     set_gate(VECTOR_SPURIOUS, on_nothing);
     __asm__ volatile("lidt %0" : : "m"(table));
     out(0x21, 0xff);
@@ -247,6 +257,8 @@ void guest_main(const struct start_info *info)
 
     begin(number(argument(cmdline, "tick="), 1000));
     say("vmhost-guest: ready cpus=1\n");
+    if (argument(cmdline, "read"))
+        disk_begin(VECTOR_DISK);
     for (;;) {
         __asm__ volatile("cli");
         if (ticks == said && !presses)
