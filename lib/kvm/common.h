@@ -150,6 +150,16 @@ void vmhi_kvm_group_remove(const vmhi_driver_host *host, const char *uuid);
 gboolean vmhi_kvm_is_limit(const char *path);
 void vmhi_kvm_put_limits(struct wire_message *message, const vmh_spec *spec, const char *class_name, const char *id);
 
+/* --- topology.c --- */
+/* As much is asked for as there is when both are the same. */
+#define VMHI_KVM_NO_MORE_CPUS                                                                                        \
+    "the built-in engine cannot add CPUs while a VM runs yet, so it can be nothing else than cpu.count"
+typedef struct {
+    uint64_t count, cores, threads; /* all, of a socket, of a core */
+} vmhi_kvm_cpus;
+/* What the spec leaves open follows from the rest. FALSE: it contradicts itself, or asks for CPUs to be added. */
+gboolean vmhi_kvm_topology(const vmh_spec *spec, vmhi_kvm_cpus *cpus, vmh_error **error);
+
 /* --- pin.c --- */
 /* The host's CPUs for the vCPU of this path, cpu.pin.<n>. */
 void     vmhi_kvm_put_pin(struct wire_message *message, const vmh_spec *spec, const char *path);

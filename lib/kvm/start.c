@@ -125,13 +125,18 @@ static gboolean tell(starting *s, vmh_error **error)
 
 static gboolean tell_machine(starting *s, vmh_error **error)
 {
-    uint64_t memory = 0;
+    uint64_t      memory = 0;
+    vmhi_kvm_cpus cpus;
 
+    if (!vmhi_kvm_topology(s->spec, &cpus, error))
+        return FALSE;
     vmhi_spec_u64(s->spec, "memory.size", &memory);
     vmhi_spec_u64(s->spec, "memory.max", &memory);
     wire_begin(&s->message, WIRE_MACHINE, 1);
     wire_put_u64(&s->message, WIRE_T_MEMORY, memory);
-    wire_put_u64(&s->message, WIRE_T_CPUS, vmhi_spec_u64_or_default(s->spec, "vm", "cpu.count"));
+    wire_put_u64(&s->message, WIRE_T_CPUS, cpus.count);
+    wire_put_u64(&s->message, WIRE_T_CORES, cpus.cores);
+    wire_put_u64(&s->message, WIRE_T_THREADS, cpus.threads);
     return tell(s, error);
 }
 

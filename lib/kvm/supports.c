@@ -23,6 +23,11 @@ static const struct {
     {"boot.initrd", NULL},
     {"boot.cmdline", NULL},
     {"cpu.count", NULL},
+    {"cpu.max", NULL},
+    {"cpu.model", "host"},
+    {"cpu.sockets", NULL},
+    {"cpu.cores", NULL},
+    {"cpu.threads", NULL},
     {"memory.size", NULL},
     {"memory.max", NULL},
     {"balloon", NULL},
@@ -118,6 +123,8 @@ gboolean vmhi_kvm_supports(vmhi_driver_host *host, const char *name, char **reas
         why = why_not_verb(name);
     else if (find(property->pattern) < 0)
         why = g_strdup("the built-in engine does not have it yet");
+    else if (strcmp(property->pattern, "cpu.max") == 0)
+        why = g_strdup(VMHI_KVM_NO_MORE_CPUS);
     else
         why = vmhi_kvm_group_why_not(property->pattern);
     if (reason)
@@ -129,11 +136,12 @@ gboolean vmhi_kvm_supports(vmhi_driver_host *host, const char *name, char **reas
 
 gboolean vmhi_kvm_check_whole(const vmh_spec *spec, vmh_error **error)
 {
-    uint64_t size = 0, most = 0;
+    uint64_t      size = 0, most = 0;
+    vmhi_kvm_cpus cpus;
 
     vmhi_spec_u64(spec, "memory.size", &size);
     if (!vmhi_spec_u64(spec, "memory.max", &most) || size <= most)
-        return TRUE;
+        return vmhi_kvm_topology(spec, &cpus, error);
     vmhi_error_set_property(error, VMH_ERR_VALUE, "memory.size", "memory.size is more than memory.max");
     return FALSE;
 }
@@ -186,7 +194,7 @@ gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *
             vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, paths[i], "%s: %s", paths[i], why);
             return FALSE;
         }
-        if (text && !has_value(index, text)) {
+        if (text && *text && !has_value(index, text)) {
             vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, paths[i],
                                     "%s: the built-in engine has only %s, not %s", paths[i], known[index].values,
                                     text);

@@ -168,6 +168,16 @@ static void raise_most(const vmhi_kvm_change *u)
         vmhi_spec_put_u64(u->kept_then, "memory.max", size);
 }
 
+/* Both are one as long as no CPU comes while a VM runs. */
+static void follow_count(const vmhi_kvm_change *u)
+{
+    uint64_t count, most;
+
+    if (vmhi_spec_u64(u->spec, "cpu.count", &count) && !vmhi_spec_u64(u->spec, "cpu.max", &most) &&
+        vmhi_spec_u64(u->kept_then, "cpu.max", &most))
+        vmhi_spec_put_u64(u->kept_then, "cpu.max", count);
+}
+
 static void plan_running(vmhi_kvm_change *u)
 {
     u->running_then = vmhi_spec_copy(u->running);
@@ -202,6 +212,7 @@ static gboolean plan(vmhi_kvm_change *u, vmh_error **error)
                 copy(u->kept_then, u->spec, u->paths[i]);
         }
         raise_most(u);
+        follow_count(u);
     }
     if (u->live) {
         plan_running(u);
@@ -210,6 +221,17 @@ static gboolean plan(vmhi_kvm_change *u, vmh_error **error)
     if (u->persist)
         vmhi_kvm_complete(u->kept_then);
     return !u->persist || vmhi_kvm_check_whole(u->kept_then, error);
+}
+
+static gboolean plan_or_refuse(vmhi_kvm_change *u, vmh_error **error)
+{
+    g_autoptr(vmh_error) failure = NULL;
+
+    if (plan(u, &failure))
+        return TRUE;
+    take_back_verdicts(u, failure);
+    vmhi_error_move(error, g_steal_pointer(&failure));
+    return FALSE;
 }
 
 /* --- making it so, and taking it back --- */
@@ -302,8 +324,6 @@ static gboolean make(vmhi_kvm_change *u, vmh_error **error)
 {
     g_autoptr(vmh_error) failure = NULL;
 
-    if (!plan(u, error))
-        return FALSE;
     if ((!u->live || (vmhi_kvm_plug(u, &failure) && tell(u, u->running_then, &failure))) &&
         write_specs(u, u->running_then, u->kept_then, &failure))
         return TRUE;
@@ -386,7 +406,8 @@ gboolean vmhi_kvm_update(vmhi_driver_host *host, const char *uuid, const vmh_spe
     u.paths = vmhi_spec_list(spec);
     u.lock = u.vm_lock = u.connection = -1;
     if (lock(&u, error) && check_supported(&u, error) && read_specs(&u, error) && check_present(&u, error) &&
-        choose_targets(&u, flags, error) && check_generation(&u, generation, error) && judge_all(&u, error))
+        choose_targets(&u, flags, error) && check_generation(&u, generation, error) && judge_all(&u, error) &&
+        plan_or_refuse(&u, error))
         done = (flags & VMH_UPDATE_DRY_RUN) || make(&u, error);
     if (!done)
         vmhi_error_prefix(error, "updating the VM");

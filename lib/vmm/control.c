@@ -125,8 +125,12 @@ static bool take_image(struct image *image, struct failure *failure)
 
 static bool do_machine(struct client *client, struct failure *failure)
 {
+    const uint64_t cpus = wire_u64(&message, WIRE_T_CPUS, 1);
+
     (void)client;
-    return vm_set_machine(vm, wire_u64(&message, WIRE_T_MEMORY, 0), wire_u64(&message, WIRE_T_CPUS, 1), failure);
+    return vm_set_machine(vm, wire_u64(&message, WIRE_T_MEMORY, 0), cpus, failure) &&
+           vm_set_topology(vm, wire_u64(&message, WIRE_T_CORES, cpus), wire_u64(&message, WIRE_T_THREADS, 1),
+                           failure);
 }
 
 static bool do_kernel(struct client *client, struct failure *failure)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* CPUID, registers and the local APIC of a new vCPU. */
+/* Registers and the local APIC of a new vCPU. */
 #include "cpu.h"
 #include <string.h>
 #include <sys/ioctl.h>
@@ -8,7 +8,6 @@ enum {
     /* Where a guest that is entered in protected or long mode finds the tables that it replaces soon. */
     GDT = 0x500,
     PAGE_TABLES = 0x9000, /* one PML4, one PDPT, four page directories: the first 4 GiB */
-    CPUID_ENTRIES = 256,
 
     CR0_PE = 1 << 0,
     CR0_ET = 1 << 4,
@@ -35,67 +34,6 @@ enum {
     APIC_MODE_EXTINT = 0x700,
 };
 #define CR0_PG UINT64_C(0x80000000)
-
-static bool have_deadline_timer(const struct vm *vm)
-{
-    return ioctl(vm->kvm, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
-}
-
-/* What the host's kernel offers is of the host's CPUs; these leaves speak of this one. */
-static void adapt_leaf(const struct vcpu *vcpu, struct kvm_cpuid_entry2 *leaf)
-{
-    const unsigned count = vcpu->vm->cpu_count;
-    unsigned       bits = 0;
-
-    while ((1u << bits) < count)
-        bits++;
-    switch (leaf->function) {
-    case 1:
-        leaf->ebx = (leaf->ebx & 0xffff) | (count << 16) | (vcpu->index << 24);
-        leaf->edx = count > 1 ? leaf->edx | 1u << 28 : leaf->edx & ~(1u << 28);
-        leaf->ecx |= 1u << 31; /* a hypervisor is present */
-        if (have_deadline_timer(vcpu->vm))
-            leaf->ecx |= 1u << 24;
-        leaf->ecx &= ~(1u << 3); /* MONITOR needs power management that is not there */
-        break;
-    case 4:
-        leaf->eax &= 0x3fff; /* each cache is one CPU's, and each package has these cores */
-        leaf->eax |= ((1u << bits) - 1) << 26;
-        break;
-    case 0xb:
-    case 0x1f:
-        leaf->edx = vcpu->index;
-        leaf->ecx = (leaf->ecx & 0xff) | (leaf->index == 0 ? 1u << 8 : leaf->index == 1 ? 2u << 8 : 0);
-        leaf->eax = leaf->index == 1 ? bits : 0;
-        leaf->ebx = leaf->index == 0 ? 1 : leaf->index == 1 ? count : 0;
-        break;
-    case 0x80000008:
-        leaf->ecx = (bits << 12) | (count - 1);
-        break;
-    case 0x8000001e:
-        leaf->eax = vcpu->index;
-        leaf->ebx = vcpu->index;
-        leaf->ecx = 0;
-        break;
-    default:
-        break;
-    }
-}
-
-bool cpu_set_features(struct vcpu *vcpu, struct failure *failure)
-{
-    static _Alignas(8) uint8_t space[sizeof(struct kvm_cpuid2) + CPUID_ENTRIES * sizeof(struct kvm_cpuid_entry2)];
-    struct kvm_cpuid2         *cpuid = (struct kvm_cpuid2 *)space;
-
-    cpuid->nent = CPUID_ENTRIES;
-    if (ioctl(vcpu->vm->kvm, KVM_GET_SUPPORTED_CPUID, cpuid) < 0)
-        return fail(failure, WIRE_HOST, NULL, "KVM does not tell what CPUs it offers: %s", strerror(errno));
-    for (unsigned i = 0; i < cpuid->nent; i++)
-        adapt_leaf(vcpu, &cpuid->entries[i]);
-    if (ioctl(vcpu->descriptor, KVM_SET_CPUID2, cpuid) < 0)
-        return fail(failure, WIRE_HOST, NULL, "KVM refuses the CPU that it offered: %s", strerror(errno));
-    return true;
-}
 
 /* A flat segment as a descriptor in the table: base 0, limit 4 GiB. */
 static struct kvm_segment flat_segment(unsigned index, unsigned type, unsigned ring, bool is_long)

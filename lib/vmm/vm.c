@@ -3,6 +3,7 @@
 #include "vm.h"
 #include "boot/boot.h"
 #include "cpu.h"
+#include "cpuid.h"
 #include "device/pci.h"
 #include "vcpu.h"
 #include <fcntl.h>
@@ -56,6 +57,7 @@ bool vm_set_machine(struct vm *vm, uint64_t memory, uint64_t cpus, struct failur
     if (!memory_create(&vm->memory, memory))
         return fail(failure, WIRE_HOST, "memory.size", "no memory for the guest: %s", strerror(errno));
     vm->cpu_count = (unsigned)cpus;
+    vm->topology = (struct topology){vm->cpu_count, 1};
     vm->stats->memory = memory;
     vm->stats->cpus = (uint32_t)cpus;
     for (unsigned i = 0; i < vm->cpu_count; i++) {
@@ -66,11 +68,21 @@ bool vm_set_machine(struct vm *vm, uint64_t memory, uint64_t cpus, struct failur
     return true;
 }
 
+bool vm_set_topology(struct vm *vm, uint64_t cores, uint64_t threads, struct failure *failure)
+{
+    if (!cores || !threads || cores > vm->cpu_count || threads > vm->cpu_count || vm->cpu_count % (cores * threads))
+        return fail(failure, WIRE_VALUE, "cpu.cores", "%u CPUs are not so many sockets of %llu cores of %llu threads",
+                    vm->cpu_count, (unsigned long long)cores, (unsigned long long)threads);
+    vm->topology = (struct topology){(unsigned)cores, (unsigned)threads};
+    return true;
+}
+
 static bool make_cpu(struct vcpu *vcpu, struct failure *failure)
 {
     struct vm *vm = vcpu->vm;
 
-    vcpu->descriptor = ioctl(vm->descriptor, KVM_CREATE_VCPU, (unsigned long)vcpu->index);
+    vcpu->descriptor =
+        ioctl(vm->descriptor, KVM_CREATE_VCPU, (unsigned long)cpuid_apic_id(&vm->topology, vcpu->index));
     if (vcpu->descriptor < 0)
         return fail(failure, WIRE_HOST, "cpu.count", "KVM makes no vCPU %u: %s", vcpu->index, strerror(errno));
     vcpu->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->descriptor, 0);
@@ -78,7 +90,7 @@ static bool make_cpu(struct vcpu *vcpu, struct failure *failure)
         vcpu->run = NULL;
         return fail(failure, WIRE_HOST, NULL, "a vCPU cannot be mapped: %s", strerror(errno));
     }
-    return cpu_set_features(vcpu, failure);
+    return cpuid_set(vcpu, failure);
 }
 
 /* The memory comes first: KVM then makes the interrupt controllers much faster. */

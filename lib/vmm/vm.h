@@ -23,6 +23,11 @@ struct image {
     char cmdline[VM_CMDLINE + 1];
 };
 
+/* Cores of a socket and threads of a core; the number of CPUs is a multiple of both together. */
+struct topology {
+    unsigned cores, threads;
+};
+
 struct vm;
 
 struct vcpu {
@@ -41,14 +46,15 @@ struct vcpu {
 enum vm_wish { VM_NOTHING, VM_OFF, VM_RESET, VM_CRASH };
 
 struct vm {
-    int           kvm;        /* /dev/kvm */
-    int           descriptor; /* of the machine; made anew by each reset */
-    size_t        run_size;
-    struct memory memory;
-    struct bus    ports;
-    struct bus    mmio;
-    unsigned      cpu_count;
-    struct vcpu   cpus[VM_CPUS];
+    int             kvm;        /* /dev/kvm */
+    int             descriptor; /* of the machine; made anew by each reset */
+    size_t          run_size;
+    struct memory   memory;
+    struct bus      ports;
+    struct bus      mmio;
+    unsigned        cpu_count;
+    struct topology topology;
+    struct vcpu     cpus[VM_CPUS];
 
     /* What is booted. */
     struct image kernel;
@@ -76,6 +82,8 @@ struct vm {
 
 bool vm_init(struct vm *vm, int kvm);
 bool vm_set_machine(struct vm *vm, uint64_t memory, uint64_t cpus, struct failure *failure);
+/* Of a machine that was set; without it, all CPUs are cores of one socket. */
+bool vm_set_topology(struct vm *vm, uint64_t cores, uint64_t threads, struct failure *failure);
 
 /* Makes KVM's machine, loads the guest and lets its vCPUs run, or wait when paused. */
 bool vm_boot(struct vm *vm, bool paused, struct failure *failure);

@@ -24,12 +24,12 @@ static const struct {
     {"boot.initrd", "/srv/initrd|/srv/other", "boot.kernel=/srv/vmlinuz"},
     {"boot.cmdline", "console=ttyS0 quoted=\"a b\" <&>|quiet", "boot.kernel=/srv/vmlinuz"},
     {"boot.order", "root|lan,root", "disk.root.path=/srv/a.img nic.lan.user=yes"},
-    {"cpu.count", "2|1", "cpu.max=2"},
-    {"cpu.max", "4|2", NULL},
-    {"cpu.model", "qemu64|max", NULL},
-    {"cpu.sockets", "2", "cpu.max=2 cpu.cores=1 cpu.threads=1"},
-    {"cpu.cores", "2", "cpu.max=2 cpu.sockets=1 cpu.threads=1"},
-    {"cpu.threads", "2", "cpu.max=2 cpu.sockets=1 cpu.cores=1"},
+    {"cpu.count", "2|1", NULL},
+    {"cpu.max", "4|2", "cpu.count=2"},
+    {"cpu.model", "qemu64|max|host", NULL},
+    {"cpu.sockets", "2", "cpu.count=2 cpu.max=2 cpu.cores=1 cpu.threads=1"},
+    {"cpu.cores", "2", "cpu.count=2 cpu.max=2 cpu.sockets=1 cpu.threads=1"},
+    {"cpu.threads", "2", "cpu.count=2 cpu.max=2 cpu.sockets=1 cpu.cores=1"},
     {"cpu.weight", "200|300", NULL},
     {"cpu.limit", "0.5|1.5", NULL},
     {"cpu.pin.<n>", "0|0-1", NULL},
@@ -170,14 +170,17 @@ gboolean set_property(stage *s, vmh_spec *spec, const vmh_property *property)
     return vmh_spec_set(spec, a.path, a.values[0], stage_error(s)) == 0;
 }
 
-/* A word of a list may be one that this host has not, and then the error says so, and of which property. */
-static gboolean may_lack(const vmh_property *property, const char *path, const vmh_error *error)
+/* A host may lack a value, though not the first of numbers, and then the error says of which property. */
+static gboolean may_lack(const vmh_property *property, const attempt *a, const char *text, const vmh_error *error)
 {
-    return vmh_error_code(error) == VMH_ERR_UNSUPPORTED && vmh_property_type(property) == VMH_TYPE_ENUM &&
-           g_strcmp0(vmh_error_property(error), path) == 0;
+    const gboolean is_word =
+        vmh_property_type(property) == VMH_TYPE_ENUM || vmh_property_type(property) == VMH_TYPE_STRING;
+
+    return vmh_error_code(error) == VMH_ERR_UNSUPPORTED && g_strcmp0(vmh_error_property(error), a->path) == 0 &&
+           (is_word || text != a->values[0]);
 }
 
-/* A VM with this value; NULL where the host has not this word, or with the failure noted. */
+/* A VM with this value; NULL where the host has it not, or with the failure noted. */
 static vmh_vm *make(stage *s, const vmh_property *property, const attempt *a, const char *text)
 {
     g_autoptr(vmh_spec) spec = stage_spec(s, "property");
@@ -193,7 +196,7 @@ static vmh_vm *make(stage *s, const vmh_property *property, const attempt *a, co
     }
     job = vmh_host_create_vm(s->host, spec, 0, stage_error(s));
     code = vmh_job_wait(job, PATIENCE_MS, &s->error);
-    if (code < 0 && may_lack(property, a->path, s->error))
+    if (code < 0 && may_lack(property, a, text, s->error))
         return NULL;
     vm = code == 0 ? vmh_job_result_vm(job) : NULL;
     got = vm ? vmh_vm_describe(vm, 0, stage_error(s)) : NULL;
@@ -265,10 +268,8 @@ void run_property(stage *s, const vmh_property *property)
         return stage_skip(s, "this host names no value to try");
     for (char **text = a.values; *text && !s->failure; text++) {
         g_autoptr(vmh_vm) vm = make(s, property, &a, *text);
-        if (!vm && vmh_property_type(property) == VMH_TYPE_ENUM)
-            continue;
         if (!vm)
-            break;
+            continue;
         made++;
         if (text[1] && !s->failure && vmh_property_type(property) != VMH_TYPE_ENUM)
             change(s, vm, a.path, text[1]);

@@ -310,6 +310,80 @@ START_TEST(sizes_reach_their_limits)
 }
 END_TEST
 
+static const struct {
+    const char *properties;
+    int32_t     code;
+    const char *property; /* that is told, or NULL: it starts */
+} topologies[] = {
+    {"cpu.count=4 cpu.sockets=2", 0, NULL},
+    {"cpu.count=6 cpu.sockets=2 cpu.cores=3 cpu.threads=1", 0, NULL},
+    {"cpu.count=6 cpu.max=6 cpu.threads=2 cpu.model=host", 0, NULL},
+    {"cpu.count=4 cpu.sockets=3", VMH_ERR_VALUE, "cpu.sockets"},
+    {"cpu.count=4 cpu.cores=8", VMH_ERR_VALUE, "cpu.cores"},
+    {"cpu.threads=2", VMH_ERR_VALUE, "cpu.threads"},
+    {"cpu.count=4 cpu.sockets=4096 cpu.cores=4096 cpu.threads=64", VMH_ERR_VALUE, "cpu.sockets"},
+    {"cpu.count=4 cpu.sockets=2 cpu.cores=2 cpu.threads=2", VMH_ERR_VALUE, "cpu.sockets"},
+    {"cpu.count=2 cpu.max=4", VMH_ERR_UNSUPPORTED, "cpu.max"},
+    {"cpu.count=4 cpu.max=2", VMH_ERR_VALUE, "cpu.max"},
+    {"cpu.model=EPYC", VMH_ERR_UNSUPPORTED, "cpu.model"},
+    {"cpu.model=max", VMH_ERR_UNSUPPORTED, "cpu.model"},
+};
+
+START_TEST(topologies_multiply)
+{
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_error) error = NULL;
+
+    for (guint i = 0; i < G_N_ELEMENTS(topologies); i++) {
+        g_autoptr(vmh_spec) spec = engine_spec("topology", NULL);
+        g_auto(GStrv) pairs = g_strsplit(topologies[i].properties, " ", 0);
+
+        for (guint j = 0; pairs[j]; j++) {
+            g_auto(GStrv) pair = g_strsplit(pairs[j], "=", 2);
+
+            ck_assert_int_eq(vmh_spec_set(spec, pair[0], pair[1], &error), 0);
+        }
+        if (topologies[i].property) {
+            expect_refusal(host, spec, topologies[i].code, topologies[i].property, topologies[i].properties);
+            continue;
+        }
+        vmh_vm *vm = create(host, spec, VMH_CREATE_START);
+        assert_ok(vmh_vm_delete(vm, VMH_DELETE_FORCE, &error));
+        vmh_vm_unref(vm);
+    }
+}
+END_TEST
+
+/* What is kept stays as it was, and the verdict says why. */
+START_TEST(a_change_may_contradict_what_is_kept)
+{
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_spec) spec = engine_spec("kept", NULL);
+    g_autoptr(vmh_spec) update = vmh_spec_new("vm", NULL);
+    g_autoptr(vmh_error) error = NULL;
+    g_autoptr(vmh_job) job = NULL;
+
+    vmh_spec_set(spec, "cpu.count", "4", &error);
+    vmh_spec_set(spec, "cpu.max", "4", &error);
+    vmh_spec_set(spec, "cpu.sockets", "2", &error);
+    vmh_vm *vm = create(host, spec, 0);
+    vmh_spec_set(update, "cpu.count", "6", &error);
+    assert_ok(vmh_vm_update(vm, update, 0, 0, &error)); /* and cpu.max with it */
+    vmh_spec_set(update, "cpu.count", "5", &error);
+    job = vmh_vm_update(vm, update, VMH_UPDATE_DRY_RUN, 0, &error);
+    ck_assert_int_eq(vmh_job_wait(job, PATIENCE_MS, &error), VMH_ERR_VALUE);
+    ck_assert_str_eq(vmh_error_property(error), "cpu.sockets");
+    ck_assert_int_eq(vmh_job_verdict(job, 0), VMH_VERDICT_REFUSED);
+    g_clear_pointer(&error, vmh_error_free);
+    g_autoptr(vmh_spec) now = vmh_vm_describe(vm, 0, &error);
+    g_autofree char *count = test_text(now, "cpu.count"), *most = test_text(now, "cpu.max");
+    ck_assert_str_eq(count, "6");
+    ck_assert_str_eq(most, "6");
+    assert_ok(vmh_vm_delete(vm, 0, &error));
+    vmh_vm_unref(vm);
+}
+END_TEST
+
 /* --- hosts --- */
 
 /* Runs in mounts of this process's own. */
@@ -369,6 +443,7 @@ int main(void)
         elf_headers_may_lie,    a_kernel_may_want_more_memory,
         a_kernel_is_a_file,     an_initrd_fits,
         sizes_have_limits,      sizes_reach_their_limits,
+        topologies_multiply,    a_change_may_contradict_what_is_kept,
         a_host_may_lack_kvm,    a_user_may_lack_the_right,
     };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The tables of a hardware-reduced machine: RSDP, XSDT, FADT, MADT, MCFG and DSDT. */
 #include "acpi.h"
+#include "../cpuid.h"
 #include "../device/pci.h"
 #include "../device/power.h"
 #include "../device/serial.h"
@@ -307,7 +308,8 @@ static void write_madt(struct tables *tables)
 
     aml_bytes(&aml, local, sizeof(local));
     for (unsigned i = 0; i < tables->vm->cpu_count; i++) {
-        const struct local_apic apic = {0, sizeof(apic), (uint8_t)i, (uint8_t)i, 1};
+        const uint8_t           id = (uint8_t)cpuid_apic_id(&tables->vm->topology, i);
+        const struct local_apic apic = {0, sizeof(apic), (uint8_t)i, id, 1};
 
         aml_bytes(&aml, &apic, sizeof(apic));
     }
