@@ -99,10 +99,11 @@ VMH_API vmh_job *vmh_vm_migrate(vmh_vm *vm, vmh_host *destination, const vmh_spe
 
 /*
  * A console as a descriptor to read from and write to (a socket, close-on-exec, blocking; the caller's
- * to close), or negative. name is the <id> of console.<id>, or NULL for the first. End of file: the guest
- * stopped (its state may follow a moment later), moved (open that of the VM there), the connection broke, or the last
- * handle of the host was dropped. Of what the guest writes and the program does not read, 1 MiB waits and the rest is
- * lost; so may be what it writes while nobody has the console open. VMH_ERR_BUSY: another program has it open;
+ * to close), or negative. name is the <id> of console.<id>, or NULL for the first, which is a serial one where there
+ * is any. End of file: the guest stopped (its state may follow a moment later), moved (open that of the VM there),
+ * the connection broke, or the last handle of the host was dropped. Of what the guest writes and the program does not
+ * read, 1 MiB waits and the rest is lost; so may be what it writes while nobody has the console open. VMH_ERR_BUSY:
+ * another program has it open;
  * VMH_ERR_NOT_FOUND; VMH_ERR_STATE: not running. Since 0.1.
  */
 VMH_API int32_t vmh_vm_console(vmh_vm *vm, const char *name, uint64_t flags, vmh_error **error);

@@ -105,27 +105,3 @@ gboolean vmhi_kvm_act(vmhi_driver_host *host, const char *uuid, vmhi_verb verb, 
     name_it(host, uuid, verb, error);
     return FALSE;
 }
-
-int vmhi_kvm_console(vmhi_driver_host *host, const char *uuid, const char *name, uint64_t flags, vmh_error **error)
-{
-    g_autoptr(vmh_spec) spec = vmhi_kvm_read(host, uuid, VMHI_KVM_SPEC, error);
-    g_auto(GStrv) ids = spec ? vmhi_spec_ids(spec, "console") : NULL;
-    struct wire_message message;
-    int                 console;
-
-    if (!spec || !vmhi_kvm_may_change(host, error))
-        return -1;
-    if (name && !g_strv_contains((const char *const *)ids, name)) {
-        vmhi_error_set(error, VMH_ERR_NOT_FOUND, "the VM has no console \"%s\"", name);
-        return -1;
-    }
-    wire_begin(&message, WIRE_CONSOLE, 1);
-    wire_put_u64(&message, WIRE_T_FORCE, flags & VMH_CONSOLE_FORCE ? 1 : 0);
-    if (!vmhi_kvm_ask(host, uuid, &message, error))
-        return -1;
-    console = wire_take_descriptor(&message);
-    if (console < 0)
-        vmhi_error_set(error, VMH_ERR_HYPERVISOR, "the VMM sent no console");
-    wire_close_descriptors(&message);
-    return console;
-}

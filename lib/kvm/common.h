@@ -122,6 +122,12 @@ void vmhi_kvm_complete(vmh_spec *spec);
 /* Our code for an errno about a file that the user named. */
 int32_t vmhi_kvm_file_error(int native);
 
+/* --- console.c --- */
+/* Each gets a type: the first that is free to be it is the serial one, if no other is. */
+void     vmhi_kvm_complete_consoles(vmh_spec *spec);
+gboolean vmhi_kvm_check_consoles(const vmh_spec *spec, vmh_error **error);
+gboolean vmhi_kvm_add_consoles(int connection, const vmh_spec *spec, vmh_error **error);
+
 /* --- start.c --- */
 /* Under the lock: the VM runs, or nothing has changed. */
 gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, gboolean paused,

@@ -259,7 +259,7 @@ gboolean vmhi_kvm_add_device(const vmhi_driver_host *host, int connection, const
     return add_nic(h, name + strlen("nic."), error);
 }
 
-/* A NIC keeps the address that it gets at first, and a VM the most memory that it can have. */
+/* A NIC keeps the address that it gets at first, a console its type, and a VM the most memory that it can have. */
 void vmhi_kvm_complete(vmh_spec *spec)
 {
     g_auto(GStrv) nics = vmhi_spec_ids(spec, "nic");
@@ -267,7 +267,7 @@ void vmhi_kvm_complete(vmh_spec *spec)
 
     if (!vmhi_spec_get(spec, "memory.max", NULL) && vmhi_spec_u64(spec, "memory.size", &memory))
         vmhi_spec_put_u64(spec, "memory.max", memory);
-
+    vmhi_kvm_complete_consoles(spec);
     for (guint i = 0; nics[i]; i++) {
         g_autofree char *path = vmhi_path("nic", nics[i], "mac");
         g_autofree char *mac = NULL;

@@ -183,60 +183,6 @@ void vmhi_kvm_put_balloon(struct wire_message *message, uint64_t memory)
     wire_put_u64(message, WIRE_T_MEMORY, memory);
 }
 
-/* --- the console --- */
-
-static int listen_at(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int                listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (g_strlcpy(address.sun_path, path, sizeof(address.sun_path)) >= sizeof(address.sun_path))
-        errno = ENAMETOOLONG;
-    else if (listener >= 0 && connect(listener, (struct sockaddr *)&address, sizeof(address)) == 0)
-        errno = EADDRINUSE;
-    else if (listener >= 0) {
-        if (errno == ECONNREFUSED)
-            g_unlink(path); /* a socket that nobody listens at any more */
-        if (bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(listener, 1) == 0)
-            return listener;
-    }
-    vmhi_kvm_close(listener);
-    return -1;
-}
-
-static int open_console(const char *to, uint64_t *kind)
-{
-    *kind = g_str_has_prefix(to, "unix:") ? WIRE_SERIAL_LISTENER : WIRE_SERIAL_FILE;
-    if (*kind == WIRE_SERIAL_LISTENER)
-        return listen_at(to + strlen("unix:"));
-    return open(to + strlen("file:"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
-}
-
-static gboolean tell_console(starting *s, vmh_error **error)
-{
-    g_auto(GStrv) ids = vmhi_spec_ids(s->spec, "console");
-    g_autofree char *path = ids[0] ? vmhi_path("console", ids[0], "to") : NULL;
-    const char      *to = path ? vmhi_spec_str(s->spec, path) : NULL;
-    uint64_t         kind;
-    int              descriptor;
-    gboolean         done;
-
-    if (!to || g_str_equal(to, "pty"))
-        return TRUE;
-    descriptor = open_console(to, &kind);
-    if (descriptor < 0) {
-        vmhi_error_set_native(error, vmhi_kvm_file_error(errno), VMHI_KVM, errno, path, "%s: cannot open %s: %s",
-                              path, to, g_strerror(errno));
-        return FALSE;
-    }
-    wire_begin(&s->message, WIRE_SERIAL, 1);
-    wire_put_u64(&s->message, WIRE_T_KIND, kind);
-    wire_put_descriptor(&s->message, descriptor);
-    done = tell(s, error);
-    close(descriptor);
-    return done;
-}
-
 /* --- what becomes of it --- */
 
 static void put_policy(struct wire_message *message, const vmh_spec *spec, const char *property, uint32_t tag)
@@ -291,7 +237,7 @@ static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
     /* The groups come before the guest's memory is used, all of which is to be counted. */
     if (!tell_machine(s, error) || !vmhi_kvm_group_apply(s->host, s->uuid, s->spec, error) || !tell_pins(s, error) ||
         !tell_image(s, WIRE_KERNEL, "boot.kernel", vmhi_spec_str(s->spec, "boot.cmdline"), error) ||
-        !tell_image(s, WIRE_INITRD, "boot.initrd", NULL, error) || !tell_console(s, error) ||
+        !tell_image(s, WIRE_INITRD, "boot.initrd", NULL, error) || !vmhi_kvm_add_consoles(s->ours, s->spec, error) ||
         !tell_policy(s, error) || !tell_balloon(s, error) || !tell_rng(s, error) ||
         !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
         return FALSE;

@@ -33,6 +33,7 @@ static const struct {
     {"balloon", NULL},
     {"rng", NULL},
     {"console.<id>.to", NULL},
+    {"console.<id>.type", NULL},
     {"disk.<id>.path", NULL},
     {"disk.<id>.format", "raw"},
     {"disk.<id>.media", "disk"},
@@ -141,7 +142,7 @@ gboolean vmhi_kvm_check_whole(const vmh_spec *spec, vmh_error **error)
 
     vmhi_spec_u64(spec, "memory.size", &size);
     if (!vmhi_spec_u64(spec, "memory.max", &most) || size <= most)
-        return vmhi_kvm_topology(spec, &cpus, error);
+        return vmhi_kvm_check_consoles(spec, error) && vmhi_kvm_topology(spec, &cpus, error);
     vmhi_error_set_property(error, VMH_ERR_VALUE, "memory.size", "memory.size is more than memory.max");
     return FALSE;
 }
@@ -174,7 +175,6 @@ static gboolean check_sizes(const vmh_spec *spec, vmh_error **error)
 gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *spec, vmh_error **error)
 {
     g_auto(GStrv) paths = vmhi_spec_list(spec);
-    g_auto(GStrv) consoles = vmhi_spec_ids(spec, "console");
 
     (void)host;
     for (guint i = 0; paths[i]; i++) {
@@ -200,12 +200,6 @@ gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *
                                     text);
             return FALSE;
         }
-    }
-    if (g_strv_length(consoles) > 1) {
-        g_autofree char *path = vmhi_path("console", consoles[1], "to");
-
-        vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, path, "%s: the built-in engine has one console", path);
-        return FALSE;
     }
     return check_sizes(spec, error);
 }

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* --- console.<id>.to --- */
+/* --- console.<id> --- */
 
 void vmhi_read_console(const vmhi_domain_cell *cell, vmh_spec *spec)
 {
@@ -53,24 +53,72 @@ static char *console_fallback(xmlNode *console)
     return g_strconcat(vmhi_xml_is(console, "serial") ? "serial" : "console", port ? port : "0", NULL);
 }
 
-static void begin_console(xmlNode *console, const char *id, const vmhi_platform *platform, const vmh_spec *spec)
+/* Behind those of all serial ports. */
+static guint64 free_port(xmlNode *console)
 {
     guint64 port = 0;
 
-    (void)id;
-    (void)spec;
     for (xmlNode *other = vmhi_xml_child(console->parent, "serial"); other; other = vmhi_xml_next(other, "serial")) {
         guint64 taken;
 
         if (other != console && vmhi_xml_number(other, "target@port", &taken) && taken >= port && taken < 64)
             port = taken + 1;
     }
+    return port;
+}
+
+/* Other hypervisors' consoles are neither; and libvirt's test driver stands for any. */
+static const char *console_type(xmlNode *console)
+{
+    static const char *const types[] = {"kvm", "qemu", "test", NULL};
+    g_autofree char         *type = vmhi_xml_get(xmlDocGetRootElement(console->doc), "@type");
+
+    if (!type || !g_strv_contains(types, type))
+        return NULL;
+    if (vmhi_xml_is(console, "serial") || vmhi_xml_has(console, "target@type", "serial"))
+        return "serial";
+    return vmhi_xml_has(console, "target@type", "virtio") ? "virtio" : NULL;
+}
+
+void vmhi_read_console_type(const vmhi_domain_cell *cell, vmh_spec *spec)
+{
+    const char      *type = console_type(cell->base);
+    g_autofree char *to = vmhi_path("console", cell->id, "to");
+
+    /* One that goes where we cannot say is none of ours. */
+    if (type && vmhi_spec_get(spec, to, NULL))
+        vmhi_spec_put(spec, cell->path, type);
+}
+
+/* One of another type is another device, which has only its name and where it goes in common. */
+gboolean vmhi_write_console_type(const vmhi_domain_cell *cell, const vmh_spec *spec, vmh_error **error)
+{
+    const char    *type = vmhi_spec_str(spec, cell->path);
+    const gboolean is_virtio = g_strcmp0(type, "virtio") == 0;
+
+    (void)error;
+    if (g_strcmp0(type, console_type(cell->base)) == 0)
+        return TRUE;
+    vmhi_xml_remove(vmhi_xml_child(cell->base, "address"));
+    vmhi_xml_remove(vmhi_xml_child(cell->base, "target"));
+    xmlNodeSetName(cell->base, BAD_CAST(is_virtio ? "console" : "serial"));
+    if (is_virtio)
+        vmhi_xml_set(cell->base, "target@type", "virtio");
+    else
+        vmhi_xml_set_number(cell->base, "target@port", free_port(cell->base));
+    return TRUE;
+}
+
+static void begin_console(xmlNode *console, const char *id, const vmhi_platform *platform, const vmh_spec *spec)
+{
+    (void)id;
+    (void)spec;
     vmhi_xml_set(console, "@type", "pty");
     if (vmhi_domain_is(platform, "Xen")) { /* whose guests may have no serial port at all */
         xmlNodeSetName(console, BAD_CAST "console");
         vmhi_xml_set(console, "target@type", "xen");
     }
-    vmhi_xml_set_number(console, "target@port", port);
+    vmhi_xml_set_number(console, "target@port", free_port(console));
 }
 
 const vmhi_domain_class vmhi_domain_console = {.name = "console",

@@ -138,6 +138,7 @@ VMHI_WRITE(nic_filter)
 
 /* domain-device.c */
 VMHI_BOTH(console)
+VMHI_BOTH(console_type)
 VMHI_WRITE(share)
 VMHI_WRITE(rng)
 VMHI_WRITE(balloon)

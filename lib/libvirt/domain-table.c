@@ -185,6 +185,7 @@ const vmhi_domain_row vmhi_domain_rows[] = {
     {"nic.<id>.outbound.burst", "bandwidth/outbound@burst", NUMBER, no_bridges, NULL, BURST_UNIT},
 
     {"console.<id>.to", "source", OWN(console), on_vsphere, NULL, 0},
+    {"console.<id>.type", "target@type", OWN(console_type), not_qemu, NULL, 0},
     {"share.<id>.path", "source@dir", TEXT, no_shares, NULL, 0},
     {"share.<id>.readonly", "readonly", PRESENCE, no_readonly_shares, NULL, 0},
     {"rng", "devices/rng", vmhi_read_presence, vmhi_write_rng, no_rng, NULL, 0},

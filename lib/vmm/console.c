@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Moves bytes between a serial line and a socket without ever making the guest wait. */
+/* Moves bytes between a console's line and a socket without ever making the guest wait. */
 #include "console.h"
 #include "loop.h"
 #include <errno.h>
@@ -15,7 +15,15 @@ bool console_init(struct console *console, console_input input, void *data)
     pthread_mutex_init(&console->lock, NULL);
     console->store =
         mmap(NULL, CONSOLE_STORE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return console->store != MAP_FAILED;
+    if (console->store == MAP_FAILED)
+        console->store = NULL;
+    return console->store != NULL;
+}
+
+void console_destroy(struct console *console)
+{
+    if (console->store)
+        munmap(console->store, CONSOLE_STORE);
 }
 
 static void watch(struct console *console, uint32_t events)
@@ -71,6 +79,7 @@ void console_write(struct console *console, const uint8_t *bytes, unsigned count
 void console_ready(struct console *console)
 {
     pthread_mutex_lock(&console->lock);
+    console->has_room = true;
     watch(console, console->events | EPOLLIN);
     pthread_mutex_unlock(&console->lock);
 }
@@ -84,12 +93,14 @@ static bool take_input(struct console *console)
 
     if (got <= 0)
         return got < 0 && (errno == EAGAIN || errno == EINTR);
+    console->has_room = false;
     pthread_mutex_unlock(&console->lock);
     taken = console->input(console->data, bytes, (unsigned)got);
     pthread_mutex_lock(&console->lock);
     if (taken)
         recv(console->descriptor, bytes, taken, MSG_DONTWAIT);
-    if (taken < (unsigned)got)
+    /* The guest may have made room in the meantime, and does not say so again. */
+    if (taken < (unsigned)got && !console->has_room)
         watch(console, console->events & ~(uint32_t)EPOLLIN);
     return true;
 }
@@ -123,7 +134,7 @@ static void on_event(void *data, uint32_t events)
     pthread_mutex_unlock(&console->lock);
 }
 
-bool console_attach(struct console *console, int descriptor)
+static bool attach(struct console *console, int descriptor)
 {
     bool attached;
 
@@ -140,7 +151,28 @@ bool console_attach(struct console *console, int descriptor)
     return attached;
 }
 
-void console_set_log(struct console *console, int descriptor)
+static bool is_open(struct console *console)
+{
+    bool open;
+
+    pthread_mutex_lock(&console->lock);
+    open = console->descriptor >= 0;
+    pthread_mutex_unlock(&console->lock);
+    return open;
+}
+
+void console_detach(struct console *console)
+{
+    pthread_mutex_lock(&console->lock);
+    if (console->descriptor >= 0)
+        flush(console);
+    detach(console);
+    pthread_mutex_unlock(&console->lock);
+}
+
+/* --- where it goes --- */
+
+static void set_log(struct console *console, int descriptor)
 {
     pthread_mutex_lock(&console->lock);
     console->log = descriptor;
@@ -153,11 +185,11 @@ static void on_connection(void *data, uint32_t events)
     const int       descriptor = accept4(console->listener, NULL, NULL, SOCK_CLOEXEC);
 
     (void)events;
-    if (descriptor >= 0 && (console_is_open(console) || !console_attach(console, descriptor)))
+    if (descriptor >= 0 && (is_open(console) || !attach(console, descriptor)))
         close(descriptor);
 }
 
-bool console_set_listener(struct console *console, int descriptor)
+static bool set_listener(struct console *console, int descriptor)
 {
     console->listener = descriptor;
     if (loop_add(descriptor, EPOLLIN, on_connection, console))
@@ -166,21 +198,40 @@ bool console_set_listener(struct console *console, int descriptor)
     return false;
 }
 
-void console_detach(struct console *console)
+static bool goes_elsewhere(const struct console *console)
 {
-    pthread_mutex_lock(&console->lock);
-    if (console->descriptor >= 0)
-        flush(console);
-    detach(console);
-    pthread_mutex_unlock(&console->lock);
+    return console->log >= 0 || console->listener >= 0;
 }
 
-bool console_is_open(struct console *console)
+bool console_direct(struct console *console, uint64_t kind, int descriptor, struct failure *failure)
 {
-    bool open;
+    if (goes_elsewhere(console))
+        return fail(failure, WIRE_WRONG_STATE, NULL, "the console goes elsewhere already");
+    if (descriptor < 0)
+        return fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor");
+    if (kind == WIRE_SERIAL_FILE)
+        set_log(console, descriptor);
+    else if (!set_listener(console, descriptor))
+        return fail(failure, WIRE_HOST, NULL, "the console's socket cannot be watched: %s", strerror(errno));
+    return true;
+}
 
-    pthread_mutex_lock(&console->lock);
-    open = console->descriptor >= 0;
-    pthread_mutex_unlock(&console->lock);
-    return open;
+int console_open(struct console *console, bool force, struct failure *failure)
+{
+    int pair[2];
+
+    if (goes_elsewhere(console))
+        fail(failure, WIRE_UNSUPPORTED, NULL, "this console goes elsewhere; give it the value pty");
+    else if (is_open(console) && !force)
+        fail(failure, WIRE_BUSY, NULL, "another program has the console open");
+    else if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        fail(failure, WIRE_HOST, NULL, "no socket for the console: %s", strerror(errno));
+    else if (attach(console, pair[0]))
+        return pair[1];
+    else {
+        fail(failure, WIRE_HOST, NULL, "the console cannot be watched: %s", strerror(errno));
+        close(pair[0]);
+        close(pair[1]);
+    }
+    return -1;
 }

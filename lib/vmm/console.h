@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The other end of a serial line: whoever has it open, or a store of what nobody has read yet. */
+/* The other end of a console's line: whoever has it open, or a store of what nobody has read yet. */
 #pragma once
 
+#include "failure.h"
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,21 +19,23 @@ struct console {
     int             listener;   /* where one at a time may connect, or -1 */
     uint8_t        *store;      /* a ring, touched only as far as it fills */
     uint32_t        start, stored;
-    uint32_t        events; /* what the loop watches for */
+    uint32_t        events;   /* what the loop watches for */
+    bool            has_room; /* console_ready() came since input was offered */
     console_input   input;
     void           *data;
 };
 
 bool console_init(struct console *console, console_input input, void *data);
+/* One that nobody has open. */
+void console_destroy(struct console *console);
 /* From any thread; never waits. What does not fit into a full store is lost. */
 void console_write(struct console *console, const uint8_t *bytes, unsigned count);
 /* There is room for input again. */
 void console_ready(struct console *console);
 
-/* On the loop's thread: the descriptor is the console's from now on; it gets what is stored. */
-bool console_attach(struct console *console, int descriptor);
-/* Instead of whoever attaches: a file, or a socket that listens. Theirs from then on. */
-void console_set_log(struct console *console, int descriptor);
-bool console_set_listener(struct console *console, int descriptor);
+/* --- on the loop's thread --- */
+/* Instead of whoever opens it, a file or a socket that listens, by WIRE_SERIAL_…; the descriptor is its own then. */
+bool console_direct(struct console *console, uint64_t kind, int descriptor, struct failure *failure);
+/* The other end, which gets what is stored, for whoever opens it; force takes it from who has it. -1: failure. */
+int  console_open(struct console *console, bool force, struct failure *failure);
 void console_detach(struct console *console);
-bool console_is_open(struct console *console);

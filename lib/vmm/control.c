@@ -8,6 +8,7 @@
 #include "vcpu.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
+#include "virtio/console.h"
 #include "virtio/device.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
@@ -98,6 +99,7 @@ static void end(int state, const char *reason)
     leave_words(state, reason);
     set_state(state, reason);
     console_detach(&serial->console);
+    virtio_console_detach_all();
     loop_end();
 }
 
@@ -163,23 +165,36 @@ static bool do_initrd(struct client *client, struct failure *failure)
     return true;
 }
 
+/* The descriptor stays open when it is the console's. */
+static bool direct(struct console *console, struct failure *failure)
+{
+    const int descriptor = wire_take_descriptor(&message);
+
+    if (console_direct(console, wire_u64(&message, WIRE_T_KIND, WIRE_SERIAL_FILE), descriptor, failure))
+        return true;
+    if (descriptor >= 0)
+        close(descriptor);
+    return false;
+}
+
 static bool do_serial(struct client *client, struct failure *failure)
 {
-    int descriptor;
+    (void)client;
+    return direct(&serial->console, failure);
+}
+
+static bool do_virtio_console(struct client *client, struct failure *failure)
+{
+    const char     *name = wire_text(&message, WIRE_T_NAME);
+    struct console *console;
 
     (void)client;
-    if (serial->console.log >= 0 || serial->console.listener >= 0)
-        return fail(failure, WIRE_WRONG_STATE, NULL, "the console goes elsewhere already");
-    descriptor = wire_take_descriptor(&message);
-    if (descriptor < 0)
-        return fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor");
-    if (wire_u64(&message, WIRE_T_KIND, WIRE_SERIAL_FILE) == WIRE_SERIAL_FILE)
-        console_set_log(&serial->console, descriptor);
-    else if (!console_set_listener(&serial->console, descriptor)) {
-        close(descriptor);
-        return fail(failure, WIRE_HOST, NULL, "the console's socket cannot be watched: %s", strerror(errno));
-    }
-    return true;
+    if (!in_state(WIRE_NEW, WIRE_NEW, failure))
+        return false;
+    if (!name || virtio_console_find(name))
+        return fail(failure, WIRE_VALUE, NULL, "a console needs a name that no other has");
+    console = virtio_console_plug(vm, name, failure);
+    return console && (!message.descriptor_count || direct(console, failure));
 }
 
 /* Those that the message does not have are 0. */
@@ -379,22 +394,17 @@ static bool do_stop(struct client *client, struct failure *failure)
 
 static bool do_console(struct client *client, struct failure *failure)
 {
-    int pair[2];
+    const char     *name = wire_text(&message, WIRE_T_NAME);
+    struct console *console = name ? virtio_console_find(name) : &serial->console;
+    int             descriptor;
 
     (void)client;
-    if (serial->console.log >= 0 || serial->console.listener >= 0)
-        return fail(failure, WIRE_UNSUPPORTED, NULL, "this console goes elsewhere; give it the value pty");
-    if (console_is_open(&serial->console) && !wire_u64(&message, WIRE_T_FORCE, 0))
-        return fail(failure, WIRE_BUSY, NULL, "another program has the console open");
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        return fail(failure, WIRE_HOST, NULL, "no socket for the console: %s", strerror(errno));
-    if (!console_attach(&serial->console, pair[0])) {
-        close(pair[0]);
-        close(pair[1]);
-        return fail(failure, WIRE_HOST, NULL, "the console cannot be watched: %s", strerror(errno));
-    }
-    wire_put_descriptor(&reply, pair[1]);
-    return true;
+    if (!console)
+        return fail(failure, WIRE_ABSENT, NULL, "there is no virtio console \"%s\"", name);
+    descriptor = console_open(console, wire_u64(&message, WIRE_T_FORCE, 0) != 0, failure);
+    if (descriptor >= 0)
+        wire_put_descriptor(&reply, descriptor);
+    return descriptor >= 0;
 }
 
 static bool do_look(struct client *client, struct failure *failure)
@@ -442,12 +452,17 @@ static const struct {
     uint16_t type;
     bool (*serve)(struct client *client, struct failure *failure);
 } requests[] = {
-    {WIRE_MACHINE, do_machine}, {WIRE_KERNEL, do_kernel},   {WIRE_INITRD, do_initrd},   {WIRE_BOOT, do_boot},
-    {WIRE_PAUSE, do_pause},     {WIRE_RESUME, do_resume},   {WIRE_RESET, do_reset},     {WIRE_BUTTON, do_button},
-    {WIRE_STOP, do_stop},       {WIRE_CONSOLE, do_console}, {WIRE_WATCH, do_watch},     {WIRE_SERIAL, do_serial},
-    {WIRE_PIN, do_pin},         {WIRE_LOOK, do_look},       {WIRE_POLICY, do_policy},   {WIRE_DISK, do_disk},
-    {WIRE_NIC, do_nic},         {WIRE_RNG, do_rng},         {WIRE_BALLOON, do_balloon}, {WIRE_UNPLUG, do_unplug},
-    {WIRE_LIMIT, do_limit},
+    {WIRE_MACHINE, do_machine}, {WIRE_KERNEL, do_kernel},
+    {WIRE_INITRD, do_initrd},   {WIRE_BOOT, do_boot},
+    {WIRE_PAUSE, do_pause},     {WIRE_RESUME, do_resume},
+    {WIRE_RESET, do_reset},     {WIRE_BUTTON, do_button},
+    {WIRE_STOP, do_stop},       {WIRE_CONSOLE, do_console},
+    {WIRE_WATCH, do_watch},     {WIRE_SERIAL, do_serial},
+    {WIRE_PIN, do_pin},         {WIRE_LOOK, do_look},
+    {WIRE_POLICY, do_policy},   {WIRE_DISK, do_disk},
+    {WIRE_NIC, do_nic},         {WIRE_RNG, do_rng},
+    {WIRE_BALLOON, do_balloon}, {WIRE_UNPLUG, do_unplug},
+    {WIRE_LIMIT, do_limit},     {WIRE_VIRTIO_CONSOLE, do_virtio_console},
 };
 
 static bool serve(struct client *client, uint16_t type, struct failure *failure)

@@ -8,6 +8,7 @@
 #include "device/power.h"
 #include "loop.h"
 #include "sandbox.h"
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
@@ -39,6 +40,7 @@ int main(int argc, char **argv)
         return 2;
     }
     sandbox_close_from(TABLE_END);
+    signal(SIGPIPE, SIG_IGN); /* a pipe that a console goes to may lose its reader */
     if (ioctl(KVM, KVM_GET_API_VERSION, 0UL) != KVM_API_VERSION)
         return die("descriptor 3 is not KVM");
     if (!loop_init() || !vm_init(&vm, KVM) || !serial_init(&serial, &vm) || !power_init(&vm) || !pci_init(&vm))

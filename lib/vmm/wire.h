@@ -34,7 +34,7 @@ enum wire_type {
     WIRE_RESET = 9,
     WIRE_BUTTON = 10,  /* the power button is pressed */
     WIRE_STOP = 11,    /* the VMM ends */
-    WIRE_CONSOLE = 12, /* FORCE; the reply brings a descriptor of the console */
+    WIRE_CONSOLE = 12, /* FORCE, NAME of a virtio one; the reply brings a descriptor of the console */
     WIRE_WATCH = 13,   /* events follow here; the reply: STATE, SANDBOX, and the descriptor of the counters */
     WIRE_DISK = 14,    /* descriptor: the file; NAME, READONLY, SERIAL_NUMBER, DISCARD, QUEUES, LIMITS */
     WIRE_NIC = 15,     /* descriptor: a tap device or a stream; NAME, MAC, KIND, LIMITS */
@@ -43,8 +43,9 @@ enum wire_type {
     WIRE_RNG = 19,     /* random numbers from the host */
     WIRE_UNPLUG = 20,  /* NAME, such as disk.root; FORCE: at once, if the guest has not looked at it yet */
     WIRE_PIN = 32,     /* CPU, CPU_SET: the host's CPUs that this vCPU may run on */
-    WIRE_LIMIT = 60,   /* NAME, such as disk.root; LIMITS: these hold from now on */
-    WIRE_POLICY = 17,  /* ON_CRASH, ON_SHUTDOWN, ON_REBOOT: what becomes of the VM; those absent stay */
+    WIRE_VIRTIO_CONSOLE = 40, /* NAME; and as WIRE_SERIAL, or no descriptor where a program will open it */
+    WIRE_LIMIT = 60,          /* NAME, such as disk.root; LIMITS: these hold from now on */
+    WIRE_POLICY = 17,         /* ON_CRASH, ON_SHUTDOWN, ON_REBOOT: what becomes of the VM; those absent stay */
 
     /* What a VMM sends: one reply to each request, with its id, and events, whose id is 0. */
     WIRE_DONE = 0x100,
@@ -102,7 +103,7 @@ enum { WIRE_LIMIT_INBOUND, WIRE_LIMIT_INBOUND_BURST, WIRE_LIMIT_OUTBOUND, WIRE_L
 enum { WIRE_KERNEL_ANY = 0, WIRE_KERNEL_FLAT = 1 };
 /* WIRE_T_KIND of a NIC: a stream has each packet after its length in four bytes, the highest first. */
 enum { WIRE_NIC_TAP = 0, WIRE_NIC_STREAM = 1 };
-/* WIRE_T_KIND of the serial console. */
+/* WIRE_T_KIND of a console. */
 enum { WIRE_SERIAL_FILE = 0, WIRE_SERIAL_LISTENER = 1 };
 /* WIRE_T_MODE: how the first CPU enters a flat binary. */
 enum { WIRE_MODE_REAL = 0, WIRE_MODE_PROTECTED = 1, WIRE_MODE_LONG = 2, WIRE_MODE_USER = 3 };

@@ -9,6 +9,7 @@
 #include "loop.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
+#include "virtio/console.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
 #include <fcntl.h>
@@ -16,7 +17,7 @@
 #include <linux/virtio_pci.h>
 #include <sys/mman.h>
 
-enum { MEMORY = 1 << 20, DISK = 64 << 10, STEP = 8, SLOTS = 6, RING_STEP = 16 };
+enum { MEMORY = 1 << 20, DISK = 64 << 10, STEP = 8, SLOTS = 7, RING_STEP = 16 };
 
 static struct vm     vm;
 static struct serial serial;
@@ -41,7 +42,7 @@ static void plug_all(void)
         __builtin_trap();
     nic.descriptor = pair[0];
     if (!rng_plug(&vm, &failure) || !balloon_plug(&vm, &failure) || !blk_plug(&vm, &disk, &failure) ||
-        !net_plug(&vm, &nic, &failure))
+        !net_plug(&vm, &nic, &failure) || !virtio_console_plug(&vm, "c", &failure))
         __builtin_trap();
 }
 

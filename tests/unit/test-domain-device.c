@@ -36,6 +36,45 @@ START_TEST(one_name_for_devices_of_several_classes)
 }
 END_TEST
 
+START_TEST(a_console_is_a_serial_port_or_a_virtio_device)
+{
+    g_autoptr(xmlDoc) doc = build(&qemu, "name=a;memory.size=64MiB;console.a.to=pty;console.b.to=file:/b;"
+                                         "console.b.type=virtio;console.c.type=serial;console.c.to=pty");
+    g_autoptr(vmh_spec) spec = vmhi_domain_read(doc);
+    g_autoptr(vmh_spec) change = vmh_spec_new("vm", NULL);
+    g_autoptr(vmh_spec) after = NULL;
+    vmh_error *error = NULL;
+
+    assert_count(doc, "/domain/devices/serial", 2);
+    assert_count(doc, "/domain/devices/console[@type='file'][target/@type='virtio']", 1);
+    assert_value(spec, "console.a.type", "serial");
+    assert_value(spec, "console.b.type", "virtio");
+    assert_value(spec, "console.b.to", "file:/b");
+    set_all(change, "console.a.type=virtio;console.b.type=serial");
+    ck_assert(vmhi_domain_apply(doc, &qemu, change, &error));
+    after = vmhi_domain_read(doc);
+    assert_value(after, "console.a.type", "virtio");
+    assert_value(after, "console.a.to", "pty");
+    assert_value(after, "console.b.type", "serial");
+    assert_value(after, "console.b.to", "file:/b");
+    assert_count(doc, "/domain/devices/serial/target[@port='2']", 1);
+}
+END_TEST
+
+START_TEST(consoles_of_others_have_no_type)
+{
+    g_autoptr(xmlDoc) doc = build(&xen, "name=a;memory.size=64MiB;console.a.to=pty");
+    g_autoptr(vmh_spec) spec = vmhi_domain_read(doc);
+    g_autoptr(vmh_spec) change = vmh_spec_new("vm", NULL);
+    vmh_error *error = NULL;
+
+    assert_value(spec, "console.a.type", NULL);
+    set(change, "console.a.type", "virtio");
+    ck_assert(!vmhi_domain_apply(doc, &xen, change, &error));
+    assert_error(error, VMH_ERR_UNSUPPORTED, "console.a.type");
+}
+END_TEST
+
 START_TEST(an_alias_alone_tells_the_device)
 {
     static const char *const expected[][2] = {{"ua-disk-root", "disk.root"},
@@ -112,5 +151,6 @@ START_TEST(a_device_is_removed_and_its_name_forgotten)
 END_TEST
 
 UNIT_RUN("domain-device", names_are_kept_where_aliases_are_and_where_not, one_name_for_devices_of_several_classes,
+         a_console_is_a_serial_port_or_a_virtio_device, consoles_of_others_have_no_type,
          an_alias_alone_tells_the_device, targets_are_chosen_and_the_first_to_boot_comes_first,
          a_name_survives_another_bus, many_disks, a_device_is_removed_and_its_name_forgotten)

@@ -71,6 +71,7 @@ static const struct {
     {"nic.<id>.outbound.rate", "10Mbit/s", "nic.x.network=n"},
     {"nic.<id>.outbound.burst", "1MiB", "nic.x.network=n;nic.x.outbound.rate=1MB/s"},
     {"console.<id>.to", "unix:/run/x.sock", NULL},
+    {"console.<id>.type", "virtio", "console.x.to=pty"},
     {"rng", "no", NULL},
     {"vsock.cid", "33", NULL},
     {"share.<id>.path", "/srv/x", "memory.shared=yes"},

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* PCI and a virtio disk on it, as a guest without KVM sees them: through the buses, and rings in its memory. */
-#include "device/pci.h"
 #include "device/power.h"
-#include "loop.h"
+#include "machine.h"
 #include "rate.h"
 #include "unit.h"
 #include "virtio/blk.h"
@@ -19,7 +18,6 @@
 #include <sys/timerfd.h>
 
 enum {
-    MEMORY = 1 << 20,
     DISK_SECTORS = 64,
     SECTOR = 512,
     QUEUE = 8,
@@ -37,10 +35,7 @@ enum {
     NO_STATUS = 0xaa
 };
 
-static struct vm vm;
-static int       disk;
-
-/* --- a machine without KVM --- */
+static int disk;
 
 static int make_disk(void)
 {
@@ -66,41 +61,9 @@ static void plug_disk(bool is_readonly)
     ck_assert_msg(blk_plug(&vm, &options, &failure), "%s", failure.message);
 }
 
-static void make_machine(void)
-{
-    ck_assert(loop_init());
-    ck_assert(vm_init(&vm, -1));
-    ck_assert(memory_create(&vm.memory, MEMORY));
-    ck_assert(power_init(&vm));
-    ck_assert(pci_init(&vm));
-}
-
-static uint64_t load(struct bus *bus, uint64_t address, unsigned size)
-{
-    uint64_t value = 0;
-
-    bus_do(bus, address, size, false, &value);
-    return value;
-}
-
-static void store(struct bus *bus, uint64_t address, unsigned size, uint64_t value)
-{
-    bus_do(bus, address, size, true, &value);
-}
-
-static uint64_t config(unsigned slot, unsigned offset)
-{
-    return PCI_ECAM + (slot << 15) + offset;
-}
-
 static uint64_t bar(void)
 {
     return load(&vm.mmio, config(1, PCI_BASE_ADDRESS_0), 4);
-}
-
-static void *at(uint64_t address)
-{
-    return vm.memory.base + address;
 }
 
 /* --- a driver --- */

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Several consoles of one VM: which is the serial one, where each goes, and who has it open. */
+#include "engine.h"
+
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* "path=value ..." beside what every VM here has. */
+static vmh_spec *consoles(const char *name, const char *list)
+{
+    g_auto(GStrv) settings = g_strsplit(list, " ", 0);
+    vmh_spec *spec = engine_spec(name, "tick=20");
+
+    for (guint i = 0; settings[i]; i++) {
+        g_auto(GStrv) pair = g_strsplit(settings[i], "=", 2);
+
+        ck_assert_msg(vmh_spec_set(spec, pair[0], pair[1], NULL) == 0, "%s", settings[i]);
+    }
+    return spec;
+}
+
+static void assert_has(vmh_vm *vm, const char *path, const char *value)
+{
+    g_autoptr(vmh_spec) spec = vmh_vm_describe(vm, 0, NULL);
+    g_autofree char *text = test_text(spec, path);
+
+    ck_assert_str_eq(text, value);
+}
+
+static gboolean speaks(int console)
+{
+    g_autoptr(GString) seen = g_string_new(NULL);
+
+    return test_wait_console(console, seen, "tick", PATIENCE_MS);
+}
+
+static void refuses(vmh_host *host, const char *list, int32_t code, const char *property)
+{
+    g_autoptr(vmh_spec) spec = consoles("refused", list);
+    g_autoptr(vmh_error) error = NULL;
+
+    ck_assert_int_eq(vmh_job_finish(vmh_host_create_vm(host, spec, VMH_CREATE_START, NULL), PATIENCE_MS, &error),
+                     code);
+    ck_assert_str_eq(vmh_error_property(error), property);
+}
+
+START_TEST(one_console_is_the_serial_one)
+{
+    g_autoptr(vmh_host) host = vmh_host_open(engine_uri(), NULL, 0, NULL);
+    g_autoptr(vmh_spec) untyped = consoles("untyped", "console.a.to=pty console.b.to=pty console.c.to=pty");
+    g_autoptr(vmh_spec) typed = consoles("typed", "console.a.to=pty console.b.type=serial");
+    g_autoptr(vmh_vm) vm = create(host, untyped, 0);
+    g_autoptr(vmh_vm) other = create(host, typed, 0);
+
+    assert_has(vm, "console.a.type", "serial");
+    assert_has(vm, "console.b.type", "virtio");
+    assert_has(vm, "console.c.type", "virtio");
+    assert_has(other, "console.a.type", "virtio");
+    assert_has(other, "console.b.type", "serial");
+    refuses(host, "console.a.type=serial console.b.type=serial", VMH_ERR_UNSUPPORTED, "console.b.type");
+}
+END_TEST
+
+START_TEST(a_second_console_comes_with_an_update)
+{
+    g_autoptr(vmh_host) host = vmh_host_open(engine_uri(), NULL, 0, NULL);
+    g_autoptr(vmh_spec) spec = consoles("later", "console.main.to=pty");
+    g_autoptr(vmh_spec) change = consoles("later", "console.also.to=pty");
+    g_autoptr(vmh_vm) vm = create(host, spec, 0);
+    g_autoptr(vmh_error) error = NULL;
+
+    assert_ok(vmh_vm_update(vm, change, 0, 0, &error));
+    assert_has(vm, "console.main.type", "serial"); /* though its name is not the first any more */
+    assert_has(vm, "console.also.type", "virtio");
+    vmh_spec_set(change, "console.also.type", "serial", NULL);
+    ck_assert_int_eq(vmh_job_finish(vmh_vm_update(vm, change, 0, 0, NULL), PATIENCE_MS, &error), VMH_ERR_UNSUPPORTED);
+    assert_has(vm, "console.also.type", "virtio");
+}
+END_TEST
+
+START_TEST(each_is_opened_by_its_name)
+{
+    g_autoptr(vmh_host) host = vmh_host_open(engine_uri(), NULL, 0, NULL);
+    g_autoptr(vmh_spec) spec = consoles("open", "console.a.to=pty console.b.to=pty console.b.type=serial");
+    g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START);
+    g_autoptr(vmh_error) error = NULL;
+    const int a = vmh_vm_console(vm, "a", 0, NULL);
+    const int first = vmh_vm_console(vm, NULL, 0, NULL);
+    char      byte;
+
+    ck_assert(a >= 0 && first >= 0);
+    ck_assert(speaks(first));
+    ck_assert_int_eq(vmh_vm_console(vm, "b", 0, &error), VMH_ERR_BUSY);
+    g_clear_pointer(&error, vmh_error_free);
+    ck_assert_int_eq(vmh_vm_console(vm, "a", 0, &error), VMH_ERR_BUSY);
+    g_clear_pointer(&error, vmh_error_free);
+    ck_assert_int_eq(vmh_vm_console(vm, "c", 0, &error), VMH_ERR_NOT_FOUND);
+    g_clear_pointer(&error, vmh_error_free);
+    /* Both end with the VM. */
+    assert_ok(vmh_vm_stop(vm, 0, &error));
+    ck_assert_int_eq(read(a, &byte, 1), 0);
+    close(a);
+    close(first);
+}
+END_TEST
+
+START_TEST(a_vm_may_have_virtio_consoles_alone)
+{
+    g_autoptr(vmh_host) host = vmh_host_open(engine_uri(), NULL, 0, NULL);
+    g_autoptr(vmh_spec) spec = consoles("alone", "console.a.type=virtio");
+    g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START);
+    g_autoptr(vmh_error) error = NULL;
+    const int first = vmh_vm_console(vm, NULL, 0, NULL);
+
+    ck_assert_int_ge(first, 0);
+    ck_assert_int_eq(vmh_vm_console(vm, "a", 0, &error), VMH_ERR_BUSY);
+    close(first);
+}
+END_TEST
+
+static gboolean connects(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const int          descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    gboolean           connected;
+
+    g_strlcpy(address.sun_path, path, sizeof address.sun_path);
+    connected = connect(descriptor, (struct sockaddr *)&address, sizeof address) == 0;
+    close(descriptor);
+    return connected;
+}
+
+START_TEST(each_goes_where_it_is_told)
+{
+    g_autoptr(vmh_host) host = vmh_host_open(engine_uri(), NULL, 0, NULL);
+    g_autofree char *path = g_build_filename(engine_directory(), "socket", NULL);
+    g_autofree char *log = g_build_filename(engine_directory(), "log", NULL);
+    g_autofree char *list = g_strdup_printf("console.a.to=pty console.b.to=unix:%s console.c.to=file:%s", path, log);
+    g_autoptr(vmh_spec) spec = consoles("where", list);
+    g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START);
+    g_autoptr(vmh_error) error = NULL;
+    struct stat status;
+
+    ck_assert(connects(path));
+    ck_assert_int_eq(g_stat(log, &status), 0);
+    ck_assert_int_eq(vmh_vm_console(vm, "b", 0, &error), VMH_ERR_UNSUPPORTED);
+    refuses(host, "console.x.to=file:/nonexistent/log console.y.to=pty", VMH_ERR_NOT_FOUND, "console.x.to");
+    g_free(list);
+    list = g_strdup_printf("console.x.to=pty console.y.to=unix:%s", path);
+    refuses(host, list, VMH_ERR_VALUE, "console.y.to"); /* somebody listens there */
+}
+END_TEST
+
+START_TEST(nobody_waits_for_a_pipe)
+{
+    g_autoptr(vmh_host) host = vmh_host_open(engine_uri(), NULL, 0, NULL);
+    g_autofree char *path = g_build_filename(engine_directory(), "pipe", NULL);
+    g_autofree char *list = g_strdup_printf("console.a.to=file:%s", path);
+    g_autoptr(vmh_spec) spec = consoles("pipe", list);
+    g_autoptr(vmh_vm) vm = NULL;
+    int reader;
+
+    ck_assert_int_eq(mkfifo(path, 0600), 0);
+    refuses(host, list, VMH_ERR_NOT_FOUND, "console.a.to");
+    reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    vm = create(host, spec, VMH_CREATE_START);
+    ck_assert(speaks(reader));
+    /* What is said when nobody reads any more is lost, and nothing else is. */
+    close(reader);
+    reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    ck_assert(speaks(reader));
+    close(reader);
+    ck_assert_int_eq(vmh_vm_state(vm), VMH_VM_RUNNING);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        one_console_is_the_serial_one, a_second_console_comes_with_an_update,
+        each_is_opened_by_its_name,    a_vm_may_have_virtio_consoles_alone,
+        each_goes_where_it_is_told,    nobody_waits_for_a_pipe,
+    };
+
+    return engine_run("engine-console", tests, G_N_ELEMENTS(tests));
+}

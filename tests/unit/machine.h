@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A machine without KVM, and a driver of virtio devices: all that a guest reaches through its buses and its memory.
+ */
+#pragma once
+
+#include "device/pci.h"
+#include "virtio/device.h"
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+
+enum { MACHINE_MEMORY = 1 << 20, MACHINE_PATIENCE_S = 20 };
+
+extern struct vm vm;
+
+void     make_machine(void);
+uint64_t load(struct bus *bus, uint64_t address, unsigned size);
+void     store(struct bus *bus, uint64_t address, unsigned size, uint64_t value);
+/* The guest's memory. */
+void *at(uint64_t address);
+/* Where the configuration of a slot is. */
+uint64_t config(unsigned slot, unsigned offset);
+
+/* --- a driver of one device at a time --- */
+/* From now on it is the one in this slot. */
+void drive_pci(unsigned slot);
+
+void    set_status(uint8_t status); /* 0 resets it */
+uint8_t get_status(void);
+/* Up to where the queues are set up; false when the device does not take the features, to which version 1 is added.
+ */
+bool negotiate(uint64_t features);
+
+/* A queue's rings, each in a page of its own from this address on, with descriptors for the driver to fill in. */
+enum { RING_SIZE = 8 };
+struct ring {
+    uint16_t            index;
+    struct vring_desc  *descriptors;
+    struct vring_avail *available;
+    struct vring_used  *used;
+};
+struct ring set_up_ring(uint16_t index, uint64_t address);
+/* The device serves from now on. */
+void go(void);
+/* Offers the chain that begins with this descriptor, and notifies. */
+void offer_chain(struct ring *ring, uint16_t head);
+/* Until the device has given back so many chains in all. */
+void wait_for_used(const struct ring *ring, uint16_t count);
+void wait_for_break(void);
