@@ -12,6 +12,7 @@
 #include "virtio/device.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
+#include "virtio/vsock.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -289,6 +290,19 @@ static bool do_rng(struct client *client, struct failure *failure)
     return in_state(WIRE_NEW, WIRE_NEW, failure) && rng_plug(vm, failure);
 }
 
+static bool do_vsock(struct client *client, struct failure *failure)
+{
+    const int listener = wire_take_descriptor(&message);
+
+    (void)client;
+    if (listener < 0)
+        return fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor");
+    if (in_state(WIRE_NEW, WIRE_NEW, failure) && vsock_plug(vm, wire_u64(&message, WIRE_T_CID, 0), listener, failure))
+        return true;
+    close(listener);
+    return false;
+}
+
 static bool do_balloon(struct client *client, struct failure *failure)
 {
     static bool    plugged;
@@ -463,6 +477,7 @@ static const struct {
     {WIRE_NIC, do_nic},         {WIRE_RNG, do_rng},
     {WIRE_BALLOON, do_balloon}, {WIRE_UNPLUG, do_unplug},
     {WIRE_LIMIT, do_limit},     {WIRE_VIRTIO_CONSOLE, do_virtio_console},
+    {WIRE_VSOCK, do_vsock},
 };
 
 static bool serve(struct client *client, uint16_t type, struct failure *failure)

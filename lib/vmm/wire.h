@@ -42,6 +42,7 @@ enum wire_type {
     WIRE_BALLOON = 18, /* MEMORY: how much the guest is to have; the first, before the boot, makes the balloon */
     WIRE_RNG = 19,     /* random numbers from the host */
     WIRE_UNPLUG = 20,  /* NAME, such as disk.root; FORCE: at once, if the guest has not looked at it yet */
+    WIRE_VSOCK = 50,   /* descriptor: a socket that listens, for programs of the host; CID */
     WIRE_PIN = 32,     /* CPU, CPU_SET: the host's CPUs that this vCPU may run on */
     WIRE_VIRTIO_CONSOLE = 40, /* NAME; and as WIRE_SERIAL, or no descriptor where a program will open it */
     WIRE_LIMIT = 60,          /* NAME, such as disk.root; LIMITS: these hold from now on */
@@ -78,6 +79,7 @@ enum wire_tag {
     WIRE_T_ON_CRASH = 21,
     WIRE_T_ON_SHUTDOWN = 22,
     WIRE_T_ON_REBOOT = 23,
+    WIRE_T_CID = 60,
     WIRE_T_CPU = 40,
     WIRE_T_CPU_SET = 41, /* WIRE_CPU_SET bytes, a bit for each CPU from the lowest on */
     WIRE_T_CORES = 65,
