@@ -32,6 +32,7 @@ struct vmhi_driver_host {
  *   vms/UUID/transient     is there when the VM vanishes with its end
  *   vms/UUID/words         begun at each start; the VMM's last state and reason
  *   vms/UUID/control       the VMM's socket; nobody listens there when the VM does not run
+ *   vms/UUID/vsock         the socket by which programs reach the guest's; only where it has vsock.cid
  *   vms/UUID/groups        the control groups made for it, which go with its end
  *   lock                   held while VMs come and go, or one of them changes
  */
@@ -40,6 +41,7 @@ struct vmhi_driver_host {
 #define VMHI_KVM_TRANSIENT "transient"
 #define VMHI_KVM_WORDS "words"
 #define VMHI_KVM_CONTROL "control"
+#define VMHI_KVM_VSOCK "vsock"
 #define VMHI_KVM_GROUPS "groups"
 
 gboolean vmhi_kvm_store_open(const char *directory, vmh_error **error);
@@ -86,13 +88,15 @@ vmhi_kvm_condition vmhi_kvm_words_read(const vmhi_driver_host *host, const char 
 
 /* --- request.c: speaking to a VMM --- */
 /*
- * The address of a VM's socket by a descriptor of its directory, which the caller closes when it has used it: a path
- * may have only 107 bytes. -1 with errno.
+ * The address of one of a VM's sockets by a descriptor of its directory, which the caller closes when it has used it:
+ * a path may have only 107 bytes. -1 with errno.
  */
-int vmhi_kvm_control_address(const vmhi_driver_host *host, const char *uuid, struct sockaddr_un *address);
+int vmhi_kvm_address(const vmhi_driver_host *host, const char *uuid, const char *file, struct sockaddr_un *address);
 /* Keeps errno; a negative number is fine. */
 void vmhi_kvm_close(int descriptor);
-/* A connection, -1 when nobody listens. Requests on it wait so long for their replies. */
+/* A connection, -1 with errno when nobody listens. What is sent and received on it waits so long. */
+int vmhi_kvm_connect_to(const vmhi_driver_host *host, const char *uuid, const char *file, int type, int patience_s);
+/* The one for requests, which wait so long for their replies. */
 int vmhi_kvm_connect(const vmhi_driver_host *host, const char *uuid, int patience_s);
 /* Sends the message, which becomes the reply. FALSE: the VMM refused, and why, or it is gone. */
 gboolean vmhi_kvm_request(int connection, struct wire_message *message, vmh_error **error);

@@ -5,13 +5,13 @@
 #include <stdio.h>
 #include <sys/time.h>
 
-int vmhi_kvm_control_address(const vmhi_driver_host *host, const char *uuid, struct sockaddr_un *address)
+int vmhi_kvm_address(const vmhi_driver_host *host, const char *uuid, const char *file, struct sockaddr_un *address)
 {
     g_autofree char *path = vmhi_kvm_path(host, uuid, NULL);
     const int        directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s", directory, VMHI_KVM_CONTROL);
+    snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s", directory, file);
     return directory;
 }
 
@@ -24,12 +24,12 @@ void vmhi_kvm_close(int descriptor)
     errno = native;
 }
 
-int vmhi_kvm_connect(const vmhi_driver_host *host, const char *uuid, int patience_s)
+int vmhi_kvm_connect_to(const vmhi_driver_host *host, const char *uuid, const char *file, int type, int patience_s)
 {
     const struct timeval patience = {.tv_sec = patience_s};
     struct sockaddr_un   address;
-    const int            directory = vmhi_kvm_control_address(host, uuid, &address);
-    int                  connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    const int            directory = vmhi_kvm_address(host, uuid, file, &address);
+    int                  connection = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 
     if (connection >= 0) {
         setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
@@ -41,6 +41,11 @@ int vmhi_kvm_connect(const vmhi_driver_host *host, const char *uuid, int patienc
     }
     vmhi_kvm_close(directory);
     return connection;
+}
+
+int vmhi_kvm_connect(const vmhi_driver_host *host, const char *uuid, int patience_s)
+{
+    return vmhi_kvm_connect_to(host, uuid, VMHI_KVM_CONTROL, SOCK_SEQPACKET, patience_s);
 }
 
 static int32_t code_of(uint64_t wire_code)

@@ -54,18 +54,18 @@ gboolean vmhi_kvm_check_files(const vmh_spec *spec, vmh_error **error)
 
 /* --- the table of descriptors --- */
 
-/* Bound here, where there is a file system; the VMM listens. */
-static int bind_control(const starting *s, vmh_error **error)
+/* Bound here, where there is a file system. */
+static int bind_socket(const starting *s, const char *file, int type, vmh_error **error)
 {
-    g_autofree char   *control = vmhi_kvm_path(s->host, s->uuid, VMHI_KVM_CONTROL);
+    g_autofree char   *path = vmhi_kvm_path(s->host, s->uuid, file);
     struct sockaddr_un address;
-    const int          directory = vmhi_kvm_control_address(s->host, s->uuid, &address);
-    int                listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    const int          directory = vmhi_kvm_address(s->host, s->uuid, file, &address);
+    int                listener = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 
-    g_unlink(control); /* of a VMM that is gone */
+    g_unlink(path); /* of a VMM that is gone */
     if (directory < 0 || listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0) {
-        vmhi_error_set_native(error, VMH_ERR_HYPERVISOR, VMHI_KVM, errno, NULL, "cannot make the socket %s: %s",
-                              control, g_strerror(errno));
+        vmhi_error_set_native(error, VMH_ERR_HYPERVISOR, VMHI_KVM, errno, NULL, "cannot make the socket %s: %s", path,
+                              g_strerror(errno));
         vmhi_kvm_close(listener);
         listener = -1;
     }
@@ -93,7 +93,7 @@ static gboolean make_table(starting *s, vmh_error **error)
     s->table[KVM] = vmhi_kvm_open_device(error);
     if (s->table[KVM] < 0)
         return FALSE;
-    s->table[LISTENER] = bind_control(s, error);
+    s->table[LISTENER] = bind_socket(s, VMHI_KVM_CONTROL, SOCK_SEQPACKET, error); /* the VMM listens */
     if (s->table[LISTENER] < 0)
         return FALSE;
     s->table[WORDS] = open_words(s, error);
@@ -177,6 +177,27 @@ static gboolean tell_rng(starting *s, vmh_error **error)
     return !vmhi_spec_bool_or_default(s->spec, "vm", "rng") || tell(s, error);
 }
 
+/* Where there is a device, programs reach it by a socket of its own. */
+static gboolean tell_vsock(starting *s, vmh_error **error)
+{
+    uint64_t cid;
+    int      listener;
+    gboolean done;
+
+    if (!vmhi_spec_u64(s->spec, "vsock.cid", &cid))
+        return TRUE;
+    listener = bind_socket(s, VMHI_KVM_VSOCK, SOCK_STREAM | SOCK_NONBLOCK, error);
+    if (listener < 0)
+        return FALSE;
+    listen(listener, SOMAXCONN);
+    wire_begin(&s->message, WIRE_VSOCK, 1);
+    wire_put_u64(&s->message, WIRE_T_CID, cid);
+    wire_put_descriptor(&s->message, listener);
+    done = tell(s, error);
+    close(listener);
+    return done;
+}
+
 void vmhi_kvm_put_balloon(struct wire_message *message, uint64_t memory)
 {
     wire_begin(message, WIRE_BALLOON, 1);
@@ -238,7 +259,7 @@ static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
     if (!tell_machine(s, error) || !vmhi_kvm_group_apply(s->host, s->uuid, s->spec, error) || !tell_pins(s, error) ||
         !tell_image(s, WIRE_KERNEL, "boot.kernel", vmhi_spec_str(s->spec, "boot.cmdline"), error) ||
         !tell_image(s, WIRE_INITRD, "boot.initrd", NULL, error) || !vmhi_kvm_add_consoles(s->ours, s->spec, error) ||
-        !tell_policy(s, error) || !tell_balloon(s, error) || !tell_rng(s, error) ||
+        !tell_policy(s, error) || !tell_balloon(s, error) || !tell_rng(s, error) || !tell_vsock(s, error) ||
         !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
         return FALSE;
     wire_begin(&s->message, WIRE_BOOT, 1);
@@ -276,15 +297,17 @@ gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vm
     close_table(s);
     done = done && tell_all(s, paused, error) && vmhi_kvm_write(host, uuid, VMHI_KVM_RUNNING, spec, error);
     if (!done) {
-        g_autofree char *control = vmhi_kvm_path(host, uuid, VMHI_KVM_CONTROL);
-        g_autofree char *words = vmhi_kvm_path(host, uuid, VMHI_KVM_WORDS);
+        static const char *const files[] = {VMHI_KVM_CONTROL, VMHI_KVM_VSOCK, VMHI_KVM_WORDS};
 
         if (s->ours >= 0) {
             wire_begin(&s->message, WIRE_STOP, 2);
             vmhi_kvm_request(s->ours, &s->message, NULL);
         }
-        g_unlink(control);
-        g_unlink(words);
+        for (gsize i = 0; i < G_N_ELEMENTS(files); i++) {
+            g_autofree char *path = vmhi_kvm_path(host, uuid, files[i]);
+
+            g_unlink(path);
+        }
         vmhi_kvm_group_remove(host, uuid);
     }
     if (s->ours >= 0)

@@ -175,7 +175,7 @@ gboolean vmhi_kvm_write(const vmhi_driver_host *host, const char *uuid, const ch
 void vmhi_kvm_remove(const vmhi_driver_host *host, const char *uuid, const char *name)
 {
     static const char *const files[] = {VMHI_KVM_SPEC, VMHI_KVM_RUNNING, VMHI_KVM_TRANSIENT, VMHI_KVM_WORDS,
-                                        VMHI_KVM_CONTROL};
+                                        VMHI_KVM_CONTROL, VMHI_KVM_VSOCK};
     g_autofree char         *directory = vmhi_kvm_path(host, uuid, NULL);
     g_autofree char         *link = name ? name_path(host, name) : NULL;
     g_autofree char         *target = name ? vmhi_kvm_find_name(host, name) : NULL;

@@ -32,6 +32,7 @@ static const struct {
     {"memory.max", NULL},
     {"balloon", NULL},
     {"rng", NULL},
+    {"vsock.cid", NULL},
     {"console.<id>.to", NULL},
     {"console.<id>.type", NULL},
     {"disk.<id>.path", NULL},
