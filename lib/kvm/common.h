@@ -182,6 +182,8 @@ gboolean vmhi_kvm_pin_refused(vmh_error **error, vmh_error *refused, const char 
 void vmhi_kvm_drop_absent(vmh_spec *spec, const char *devices);
 
 /* --- supports.c --- */
+/* Whether boot.kernel is a flat binary. */
+gboolean vmhi_kvm_is_flat(const vmh_spec *spec);
 /* Properties that contradict each other. */
 gboolean vmhi_kvm_check_whole(const vmh_spec *spec, vmh_error **error);
 gboolean vmhi_kvm_may_change(const vmhi_driver_host *host, vmh_error **error);

@@ -14,6 +14,16 @@ gboolean vmhi_kvm_runs(const vmhi_kvm_condition *condition)
     return condition->state != VMH_VM_STOPPED && condition->state != VMH_VM_CRASHED;
 }
 
+/* One that has just ended is not told of before its process is gone: it could not be started again yet. */
+static void wait_for_last(int connection, const struct wire_message *answer)
+{
+    const uint64_t      state = wire_u64(answer, WIRE_T_STATE, WIRE_RUNNING);
+    struct wire_message message;
+
+    if (state == WIRE_ENDED || state == WIRE_CRASHED)
+        wire_receive(connection, &message, 0);
+}
+
 /* Asks the VM's process where there is one, else reads its last words. */
 vmhi_kvm_condition vmhi_kvm_look_at(const vmhi_driver_host *host, const char *uuid)
 {
@@ -26,6 +36,8 @@ vmhi_kvm_condition vmhi_kvm_look_at(const vmhi_driver_host *host, const char *uu
         return vmhi_kvm_words_read(host, uuid);
     wire_begin(&message, WIRE_LOOK, 1);
     answered = vmhi_kvm_request(connection, &message, &failure);
+    if (answered)
+        wait_for_last(connection, &message);
     close(connection);
     if (answered)
         return (vmhi_kvm_condition){vmhi_kvm_state(wire_u64(&message, WIRE_T_STATE, WIRE_RUNNING)),

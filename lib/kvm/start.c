@@ -140,7 +140,28 @@ static gboolean tell_machine(starting *s, vmh_error **error)
     return tell(s, error);
 }
 
-static gboolean tell_image(starting *s, uint16_t type, const char *property, const char *cmdline, vmh_error **error)
+static void put_kernel(starting *s)
+{
+    static const char *const modes[] = {[WIRE_MODE_REAL] = "real",
+                                        [WIRE_MODE_PROTECTED] = "protected",
+                                        [WIRE_MODE_LONG] = "long",
+                                        [WIRE_MODE_USER] = "user"};
+    const char              *cmdline = vmhi_spec_str(s->spec, "boot.cmdline");
+    const char              *mode = vmhi_spec_str_or_default(s->spec, "vm", "boot.mode");
+    uint64_t                 number = WIRE_MODE_REAL;
+
+    if (cmdline)
+        wire_put_text(&s->message, WIRE_T_CMDLINE, cmdline);
+    if (!vmhi_kvm_is_flat(s->spec))
+        return;
+    while (!g_str_equal(mode, modes[number]))
+        number++;
+    wire_put_u64(&s->message, WIRE_T_KIND, WIRE_KERNEL_FLAT);
+    wire_put_u64(&s->message, WIRE_T_MODE, number);
+    wire_put_u64(&s->message, WIRE_T_ADDRESS, vmhi_spec_u64_or_default(s->spec, "vm", "boot.address"));
+}
+
+static gboolean tell_image(starting *s, uint16_t type, const char *property, vmh_error **error)
 {
     const char *path = vmhi_spec_str(s->spec, property);
     int         descriptor;
@@ -153,8 +174,8 @@ static gboolean tell_image(starting *s, uint16_t type, const char *property, con
         return FALSE;
     wire_begin(&s->message, type, 1);
     wire_put_descriptor(&s->message, descriptor);
-    if (cmdline)
-        wire_put_text(&s->message, WIRE_T_CMDLINE, cmdline);
+    if (type == WIRE_KERNEL)
+        put_kernel(s);
     done = tell(s, error);
     close(descriptor);
     return done;
@@ -257,10 +278,9 @@ static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
     }
     /* The groups come before the guest's memory is used, all of which is to be counted. */
     if (!tell_machine(s, error) || !vmhi_kvm_group_apply(s->host, s->uuid, s->spec, error) || !tell_pins(s, error) ||
-        !tell_image(s, WIRE_KERNEL, "boot.kernel", vmhi_spec_str(s->spec, "boot.cmdline"), error) ||
-        !tell_image(s, WIRE_INITRD, "boot.initrd", NULL, error) || !vmhi_kvm_add_consoles(s->ours, s->spec, error) ||
-        !tell_policy(s, error) || !tell_balloon(s, error) || !tell_rng(s, error) || !tell_vsock(s, error) ||
-        !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
+        !tell_image(s, WIRE_KERNEL, "boot.kernel", error) || !tell_image(s, WIRE_INITRD, "boot.initrd", error) ||
+        !vmhi_kvm_add_consoles(s->ours, s->spec, error) || !tell_policy(s, error) || !tell_balloon(s, error) ||
+        !tell_rng(s, error) || !tell_vsock(s, error) || !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
         return FALSE;
     wire_begin(&s->message, WIRE_BOOT, 1);
     wire_put_u64(&s->message, WIRE_T_PAUSED, paused ? 1 : 0);

@@ -22,6 +22,9 @@ static const struct {
     {"boot.kernel", NULL},
     {"boot.initrd", NULL},
     {"boot.cmdline", NULL},
+    {"boot.format", NULL},
+    {"boot.address", NULL},
+    {"boot.mode", NULL},
     {"cpu.count", NULL},
     {"cpu.max", NULL},
     {"cpu.model", "host"},
@@ -136,11 +139,32 @@ gboolean vmhi_kvm_supports(vmhi_driver_host *host, const char *name, char **reas
     return !why;
 }
 
+gboolean vmhi_kvm_is_flat(const vmh_spec *spec)
+{
+    return g_str_equal(vmhi_spec_str_or_default(spec, "vm", "boot.format"), "flat");
+}
+
+static gboolean check_flat(const vmh_spec *spec, vmh_error **error)
+{
+    uint64_t    address;
+    const char *property = vmhi_spec_str(spec, "boot.mode")                ? "boot.mode"
+                           : vmhi_spec_u64(spec, "boot.address", &address) ? "boot.address"
+                                                                           : NULL;
+
+    if (!property || vmhi_kvm_is_flat(spec))
+        return TRUE;
+    vmhi_error_set_property(error, VMH_ERR_VALUE, property,
+                            "%s is of flat binaries alone; set boot.format to flat if boot.kernel is one", property);
+    return FALSE;
+}
+
 gboolean vmhi_kvm_check_whole(const vmh_spec *spec, vmh_error **error)
 {
     uint64_t      size = 0, most = 0;
     vmhi_kvm_cpus cpus;
 
+    if (!check_flat(spec, error))
+        return FALSE;
     vmhi_spec_u64(spec, "memory.size", &size);
     if (!vmhi_spec_u64(spec, "memory.max", &most) || size <= most)
         return vmhi_kvm_check_consoles(spec, error) && vmhi_kvm_topology(spec, &cpus, error);

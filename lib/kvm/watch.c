@@ -144,13 +144,13 @@ static void tell_end(machine *m)
 static void ended(machine *m)
 {
     disconnect(m);
+    tell_end(m);
     if (!m->persistent) {
         vmhi_kvm_remove(m->watch->host, m->uuid, m->name);
         tell_gone(m);
         drop(m);
         return;
     }
-    tell_end(m);
     watch_process(m);
 }
 

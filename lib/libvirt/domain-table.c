@@ -98,6 +98,12 @@ static const char *address(const vmhi_platform *platform)
            "there";
 }
 
+static const char *flat(const vmhi_platform *platform)
+{
+    (void)platform;
+    return "libvirt's hypervisors find out themselves what a kernel is, and boot no flat binaries";
+}
+
 #define TEXT vmhi_read_text, vmhi_write_text
 #define WORDS vmhi_read_words, vmhi_write_words
 #define NUMBER vmhi_read_number, vmhi_write_number
@@ -126,6 +132,9 @@ const vmhi_domain_row vmhi_domain_rows[] = {
     {"boot.kernel", "os/kernel", TEXT, on_vsphere, NULL, 0},
     {"boot.initrd", "os/initrd", TEXT, on_vsphere, NULL, 0},
     {"boot.cmdline", "os/cmdline", TEXT, on_vsphere, NULL, 0},
+    {"boot.format", NULL, NULL, NULL, flat, NULL, 0},
+    {"boot.address", NULL, NULL, NULL, flat, NULL, 0},
+    {"boot.mode", NULL, NULL, NULL, flat, NULL, 0},
     {"boot.firmware", "os@firmware", OWN(firmware), no_uefi, NULL, 0},
     {"boot.order", "devices/*/boot@order", OWN(boot_order), not_qemu, NULL, 0},
 

@@ -7,7 +7,11 @@
 enum {
     /* Where a guest that is entered in protected or long mode finds the tables that it replaces soon. */
     GDT = 0x500,
-    PAGE_TABLES = 0x9000, /* one PML4, one PDPT, four page directories: the first 4 GiB */
+    TASK = 0x1000, /* with a bit for each I/O port */
+    TASK_SIZE = 0x68,
+    TASK_PORTS = 0x66, /* where in it stands where the bits are */
+    PORT_BYTES = 65536 / 8,
+    PAGE_TABLES = 0x9000, /* up to BOOT_FREE: one PML4, one PDPT, four page directories: the first 4 GiB */
 
     CR0_PE = 1 << 0,
     CR0_ET = 1 << 4,
@@ -17,7 +21,6 @@ enum {
     EFER_LME = 1 << 8,
     EFER_LMA = 1 << 10,
     RFLAGS_FIXED = 1 << 1,
-    RFLAGS_IOPL = 3 << 12,
     PAGE_PRESENT = 1,
     PAGE_WRITE = 2,
     PAGE_USER = 4,
@@ -77,13 +80,31 @@ static bool write_page_tables(const struct memory *memory)
     return true;
 }
 
+/* Lets ring 3 reach all ports: by the task's bits, which all are 0 but for the byte that ends them. */
+static bool write_task(const struct memory *memory)
+{
+    static const uint16_t ports = TASK_SIZE;
+    static const uint8_t  last = 0xff;
+    void                 *task = memory_at(memory, TASK, TASK_SIZE + PORT_BYTES + 1);
+
+    if (!task)
+        return false;
+    memset(task, 0, TASK_SIZE + PORT_BYTES);
+    return memory_write(memory, TASK + TASK_PORTS, &ports, sizeof(ports)) &&
+           memory_write(memory, TASK + TASK_SIZE + PORT_BYTES, &last, sizeof(last));
+}
+
 static bool set_segments(const struct vm *vm, struct kvm_sregs *registers, const struct entry *entry)
 {
     const bool               is_long = entry->mode >= WIRE_MODE_LONG;
     const unsigned           ring = entry->mode == WIRE_MODE_USER ? 3 : 0;
     const struct kvm_segment code = flat_segment(2, 0xb, ring, is_long);
     struct kvm_segment       data = flat_segment(3, 0x3, ring, false);
-    const struct kvm_segment task = {.limit = 0x67, .selector = 4 * 8, .type = 0xb, .present = 1};
+    const struct kvm_segment task = {.base = ring ? TASK : 0,
+                                     .limit = ring ? TASK_SIZE + PORT_BYTES : TASK_SIZE - 1,
+                                     .selector = 4 * 8,
+                                     .type = 0xb,
+                                     .present = 1};
     const uint64_t           table[] = {0, 0, descriptor_of(&code), descriptor_of(&data)};
 
     data.limit = 0xffffffff;
@@ -100,7 +121,8 @@ static bool set_segments(const struct vm *vm, struct kvm_sregs *registers, const
         registers->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
         registers->efer = EFER_LME | EFER_LMA;
     }
-    return memory_write(&vm->memory, GDT, table, sizeof(table)) && (!is_long || write_page_tables(&vm->memory));
+    return memory_write(&vm->memory, GDT, table, sizeof(table)) && (!is_long || write_page_tables(&vm->memory)) &&
+           (!ring || write_task(&vm->memory));
 }
 
 static bool set_registers(struct vcpu *vcpu, const struct entry *entry)
@@ -112,7 +134,7 @@ static bool set_registers(struct vcpu *vcpu, const struct entry *entry)
          .rax = entry->rax,
          .rbx = entry->rbx,
          .rsi = entry->rsi,
-         .rflags = RFLAGS_FIXED | (entry->mode == WIRE_MODE_USER ? (unsigned)RFLAGS_IOPL : 0),
+         .rflags = RFLAGS_FIXED,
     };
 
     if (ioctl(vcpu->descriptor, KVM_GET_SREGS, &system) < 0)

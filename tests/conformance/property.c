@@ -23,6 +23,8 @@ static const struct {
     {"boot.kernel", "/srv/vmlinuz|/srv/other", NULL},
     {"boot.initrd", "/srv/initrd|/srv/other", "boot.kernel=/srv/vmlinuz"},
     {"boot.cmdline", "console=ttyS0 quoted=\"a b\" <&>|quiet", "boot.kernel=/srv/vmlinuz"},
+    {"boot.address", "1MiB|2MiB", "boot.kernel=/srv/flat boot.format=flat"},
+    {"boot.mode", "real|protected|long|user", "boot.kernel=/srv/flat boot.format=flat"},
     {"boot.order", "root|lan,root", "disk.root.path=/srv/a.img nic.lan.user=yes"},
     {"cpu.count", "2|1", NULL},
     {"cpu.max", "4|2", "cpu.count=2"},

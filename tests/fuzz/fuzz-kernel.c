@@ -34,6 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     vm.module_count = data[0] & 1;
     vm.kernel_kind = data[0] & 2 ? WIRE_KERNEL_FLAT : WIRE_KERNEL_ANY;
     vm.flat_address = (uint64_t)data[0] << 18;
+    vm.flat_mode = data[0] >> 3 & 3;
     snprintf(vm.kernel.cmdline, sizeof(vm.kernel.cmdline), "%s", data[0] & 4 ? "nokaslr" : "");
     if (ftruncate(vm.kernel.descriptor, 0) < 0 || pwrite(vm.kernel.descriptor, data + 1, size - 1, 0) < 0)
         __builtin_trap();

@@ -251,6 +251,38 @@ START_TEST(an_initrd_fits)
 }
 END_TEST
 
+START_TEST(a_flat_binary_lies_where_it_may)
+{
+    static const struct {
+        const char *format, *mode, *address, *property;
+    } wrong[] = {
+        {"auto", "long", NULL, "boot.mode"},         {"auto", NULL, "1MiB", "boot.address"},
+        {"flat", "long", "0", "boot.address"},       {"flat", "long", "59KiB", "boot.address"},
+        {"flat", "user", "32KiB", "boot.address"},   {"flat", "long", "129KiB", "boot.address"},
+        {"flat", "long", "1000KiB", "boot.address"}, {"flat", "long", "32764KiB", "boot.address"},
+        {"flat", "long", "3GiB", "boot.address"},    {"flat", "long", "4GiB", "boot.address"},
+        {"flat", "real", "24KiB", "boot.address"},   {"flat", "real", "638KiB", "boot.address"},
+        {"flat", "real", NULL, "boot.address"},      {"flat", "real", "16MiB", "boot.address"},
+    };
+    static const char guest[8192] = {(char)0xf4};
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autofree char *path = write_file("flat", guest, sizeof guest);
+
+    for (guint i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        g_autoptr(vmh_spec) spec = engine_spec("flat", NULL);
+        g_autofree char *what = g_strdup_printf("%s, %s at %s", wrong[i].format, wrong[i].mode, wrong[i].address);
+
+        vmh_spec_set_str(spec, "boot.kernel", path, NULL);
+        ck_assert_int_eq(vmh_spec_set(spec, "boot.format", wrong[i].format, NULL), 0);
+        if (wrong[i].mode)
+            ck_assert_int_eq(vmh_spec_set(spec, "boot.mode", wrong[i].mode, NULL), 0);
+        if (wrong[i].address)
+            ck_assert_int_eq(vmh_spec_set(spec, "boot.address", wrong[i].address, NULL), 0);
+        expect_refusal(host, spec, VMH_ERR_VALUE, wrong[i].property, what);
+    }
+}
+END_TEST
+
 /* --- sizes --- */
 
 static const struct {
@@ -439,12 +471,19 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        no_kernel_is_too_short, no_linux_kernel_is_too_short,
-        elf_headers_may_lie,    a_kernel_may_want_more_memory,
-        a_kernel_is_a_file,     an_initrd_fits,
-        sizes_have_limits,      sizes_reach_their_limits,
-        topologies_multiply,    a_change_may_contradict_what_is_kept,
-        a_host_may_lack_kvm,    a_user_may_lack_the_right,
+        no_kernel_is_too_short,
+        no_linux_kernel_is_too_short,
+        elf_headers_may_lie,
+        a_kernel_may_want_more_memory,
+        a_kernel_is_a_file,
+        an_initrd_fits,
+        sizes_have_limits,
+        sizes_reach_their_limits,
+        topologies_multiply,
+        a_change_may_contradict_what_is_kept,
+        a_host_may_lack_kvm,
+        a_user_may_lack_the_right,
+        a_flat_binary_lies_where_it_may,
     };
 
     return engine_run("engine-input", tests, G_N_ELEMENTS(tests));

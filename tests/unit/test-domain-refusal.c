@@ -18,6 +18,8 @@ static const struct {
     {"memory.size=2GiB;memory.max=1GiB", &qemu, VMH_ERR_VALUE, "memory.size", "memory.max"},
     {"memory.size=1GiB;memory.max=2GiB;balloon=no", &qemu, VMH_ERR_VALUE, "memory.size", "balloon"},
     {"numa.mode=preferred", &qemu, VMH_ERR_VALUE, "numa.mode", "numa.nodes"},
+    {"boot.kernel=/k;boot.format=flat", &qemu, VMH_ERR_UNSUPPORTED, "boot.format", "flat binaries"},
+    {"boot.kernel=/k;boot.mode=real", &qemu, VMH_ERR_UNSUPPORTED, "boot.mode", "flat binaries"},
     {"boot.order=x", &qemu, VMH_ERR_NOT_FOUND, "boot.order", "\"x\""},
     {"boot.order=x,x;disk.x.path=/x", &qemu, VMH_ERR_VALUE, "boot.order", "twice"},
     {"disk.x.cache=none", &qemu, VMH_ERR_VALUE, "disk.x.path", "needs one of"},

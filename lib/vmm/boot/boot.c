@@ -67,13 +67,38 @@ unsigned boot_memory_map(const struct vm *vm, struct boot_range ranges[BOOT_RANG
     return count;
 }
 
+/* It lies in memory that nothing else is written to, and where its mode reaches. */
+static bool check_flat(const struct vm *vm, uint64_t size, struct failure *failure)
+{
+    const bool     is_real = vm->flat_mode == WIRE_MODE_REAL;
+    const uint64_t start = vm->flat_address, low = memory_low(&vm->memory);
+    const struct {
+        uint64_t start, end;
+    } taken[] = {{0, is_real ? BOOT_PARAMETERS : BOOT_FREE},
+                 {BOOT_CMDLINE, BOOT_CMDLINE + VM_CMDLINE + 1},
+                 {BOOT_EBDA, is_real ? UINT64_MAX : BOOT_MEGABYTE}};
+
+    if (size > low || start > low - size)
+        return fail(failure, WIRE_VALUE, "boot.address", "%llu bytes at %#llx do not fit into the guest's memory",
+                    (unsigned long long)size, (unsigned long long)start);
+    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+        if (start < taken[i].end && start + size > taken[i].start)
+            return fail(failure, WIRE_VALUE, "boot.address",
+                        "%llu bytes at %#llx: what lies from %#llx on is not for a flat binary in this mode",
+                        (unsigned long long)size, (unsigned long long)start, (unsigned long long)taken[i].start);
+    }
+    return true;
+}
+
 static bool load_flat(struct vm *vm, const struct boot_file *file, struct failure *failure)
 {
-    if (!boot_copy(vm, vm->flat_address, file->data, file->size))
-        return fail(failure, WIRE_VALUE, "boot.kernel", "its %llu bytes do not fit into the guest's memory at %#llx",
-                    (unsigned long long)file->size, (unsigned long long)vm->flat_address);
-    vm->entry = (struct entry){.mode = vm->flat_mode, .rip = vm->flat_address, .rsp = BOOT_STACK};
-    return true;
+    if (!check_flat(vm, file->size, failure) || !boot_write_start_info(vm, vm->flat_address + file->size, failure))
+        return false;
+    vm->entry = (struct entry){.mode = vm->flat_mode,
+                               .rip = vm->flat_address,
+                               .rsp = vm->flat_mode == WIRE_MODE_REAL ? BOOT_PARAMETERS : BOOT_STACK,
+                               .rbx = BOOT_START_INFO};
+    return boot_copy(vm, vm->flat_address, file->data, file->size);
 }
 
 static bool load(struct vm *vm, const struct boot_file *file, struct failure *failure)

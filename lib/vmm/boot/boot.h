@@ -9,6 +9,7 @@ enum {
     BOOT_START_INFO = 0x6000, /* PVH and multiboot */
     BOOT_PARAMETERS = 0x7000, /* Linux */
     BOOT_STACK = 0x8ff0,
+    BOOT_FREE = 0xf000, /* the end of the tables that the first CPU is entered with */
     BOOT_CMDLINE = 0x20000,
     BOOT_EBDA = 0x9fc00, /* the end of what is usable below 1 MiB */
     BOOT_TABLES = 0xe0000,
@@ -31,6 +32,8 @@ bool boot_load_elf(struct vm *vm, const struct boot_file *file, struct failure *
 /* Only the segments, so far from where the file says; its own entry point, and where they end. */
 bool boot_load_elf_segments(struct vm *vm, const struct boot_file *file, uint64_t shift, uint64_t *entry,
                             uint64_t *end, struct failure *failure);
+/* What a kernel is told that PVH's way is told, its command line and initrd among it. */
+bool boot_write_start_info(struct vm *vm, uint64_t kernel_end, struct failure *failure);
 bool boot_is_bzimage(const struct boot_file *file);
 bool boot_load_bzimage(struct vm *vm, const struct boot_file *file, struct failure *failure);
 bool boot_is_multiboot(const struct boot_file *file);

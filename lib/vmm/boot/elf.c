@@ -124,7 +124,7 @@ static uint64_t find_pvh_entry(const struct elf *elf, const struct segment *segm
     return 0;
 }
 
-static bool write_start_info(struct vm *vm, uint64_t kernel_end, struct failure *failure)
+bool boot_write_start_info(struct vm *vm, uint64_t kernel_end, struct failure *failure)
 {
     struct boot_range     ranges[BOOT_RANGES];
     struct pvh_range      map[BOOT_RANGES] = {{0}};
@@ -187,7 +187,7 @@ bool boot_load_elf(struct vm *vm, const struct boot_file *file, struct failure *
     uint64_t   end;
 
     if (!read_header(file, &elf, failure) || !load_segments(vm, &elf, &pvh, &end, failure) ||
-        !write_start_info(vm, end, failure))
+        !boot_write_start_info(vm, end, failure))
         return false;
     vm->entry = (struct entry){.mode = elf.is_64 && !pvh ? WIRE_MODE_LONG : WIRE_MODE_PROTECTED,
                                .rip = pvh ? pvh : elf.entry,

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Guests that are programs: flat binaries in each mode, and drivers of disks and NICs whose work the host sees. */
+#include "engine.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* --- what they have in common --- */
+
+static char *in_directory(const char *name)
+{
+    g_mkdir_with_parents(engine_directory(), 0755);
+    return g_build_filename(engine_directory(), name, NULL);
+}
+
+/* A flat binary, whose console is a file. */
+static vmh_spec *flat_spec(const char *name, const char *kernel, const char *cmdline)
+{
+    vmh_spec        *spec = engine_spec(name, cmdline);
+    g_autofree char *console = in_directory("console");
+    g_autofree char *to = g_strconcat("file:", console, NULL);
+
+    g_unlink(console);
+    vmh_spec_set_str(spec, "boot.kernel", kernel, NULL);
+    ck_assert_int_eq(vmh_spec_set(spec, "boot.format", "flat", NULL), 0);
+    ck_assert_int_eq(vmh_spec_set_str(spec, "console.main.to", to, NULL), 0);
+    return spec;
+}
+
+/* What the VM has said until it stopped by itself; it is deleted. */
+static char *wait_words(vmh_vm *vm, gsize *length)
+{
+    g_autoptr(vmh_error) error = NULL;
+    g_autofree char *console = in_directory("console");
+    char            *words;
+
+    ck_assert(test_wait_state(vm, VMH_VM_STOPPED, PATIENCE_MS));
+    ck_assert(g_file_get_contents(console, &words, length, NULL));
+    assert_ok(vmh_vm_delete(vm, 0, &error));
+    return words;
+}
+
+static vmh_spec *guest_spec(const char *guest, const char *cmdline)
+{
+    g_autofree char *kernel = g_strconcat(RING3_GUEST, guest, NULL);
+    vmh_spec        *spec = flat_spec(guest, kernel, cmdline);
+
+    ck_assert_int_eq(vmh_spec_set(spec, "boot.mode", "user", NULL), 0);
+    return spec;
+}
+
+static char *run_guest(vmh_host *host, vmh_spec *spec)
+{
+    g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START);
+
+    return wait_words(vm, NULL);
+}
+
+/* The number that the guest gave to this name. */
+static guint64 value_of(const char *words, const char *name)
+{
+    g_autofree char *start = g_strdup_printf(" %s=", name);
+    const char      *place = strstr(words, start);
+
+    ck_assert_msg(place != NULL, "no %s in \"%s\"", name, words);
+    return g_ascii_strtoull(place + strlen(start), NULL, 10);
+}
+
+/* --- flat binaries --- */
+
+/* Say what is left of 0 minus 1 or 2, since one byte means either in 64 and in 32 bits; then the ring. */
+static const char wide[] = "\x66\xba\xf8\x03"         /* mov $0x3f8, %dx */
+                           "\x31\xc0\x48\xff\xc8"     /* xor %eax, %eax; dec %rax; or twice dec %eax */
+                           "\xee\x8c\xc8\x24\x03\xee" /* out %al, %dx; mov %cs, %eax; and $3, %al; out %al, %dx */
+                           "\x66\xba\x00\x06"         /* mov $0x600, %dx */
+                           "\xb0\x34\xee\xeb\xfe" /* mov $0x34, %al; out %al, %dx; jmp . */;
+static const char narrow[] =
+    "\xba\xf8\x03\x31\xc0\x48\xff\xc8\xee\x8c\xc8\x24\x03\xee\xba\x00\x06\xb0\x34\xee\xeb\xfe";
+
+START_TEST(a_flat_binary_begins_in_its_mode)
+{
+    static const struct {
+        const char *mode, *address, *code;
+        gsize       size;
+        const char *said;
+    } modes[] = {
+        {"real", "31KiB", narrow, sizeof narrow, "\xfe\x00"}, {"real", "512KiB", narrow, sizeof narrow, "\xfe\x00"},
+        {"protected", "1MiB", wide, sizeof wide, "\xfe\x00"}, {"long", "1MiB", wide, sizeof wide, "\xff\x00"},
+        {"long", "33550336", wide, sizeof wide, "\xff\x00"},  {"user", "16MiB", wide, sizeof wide, "\xff\x03"},
+    };
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+
+    for (guint i = 0; i < G_N_ELEMENTS(modes); i++) {
+        g_autofree char *path = in_directory("flat");
+        g_autoptr(vmh_spec) spec = flat_spec("flat", path, NULL);
+        g_autofree char *said = NULL;
+        gsize            length = 0;
+
+        ck_assert(g_file_set_contents(path, modes[i].code, (gssize)modes[i].size, NULL));
+        ck_assert_int_eq(vmh_spec_set(spec, "boot.mode", modes[i].mode, NULL), 0);
+        ck_assert_int_eq(vmh_spec_set(spec, "boot.address", modes[i].address, NULL), 0);
+        g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START);
+        said = wait_words(vm, &length);
+        ck_assert_msg(length == 2 && memcmp(said, modes[i].said, 2) == 0, "%s at %s: %zu bytes, %x %x", modes[i].mode,
+                      modes[i].address, length, said[0], said[1]);
+    }
+}
+END_TEST
+
+START_TEST(a_guest_leaves_by_every_way)
+{
+    static const char *const ways[] = {"exit=port", "exit=memory", "exit=doorbell"};
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+
+    for (guint i = 0; i < G_N_ELEMENTS(ways); i++) {
+        g_autofree char *cmdline = g_strconcat(ways[i], " count=100", NULL);
+        g_autoptr(vmh_spec) spec = guest_spec("exits", cmdline);
+        g_autofree char *words = run_guest(host, spec);
+
+        ck_assert_uint_eq(value_of(words, "count"), 100);
+        ck_assert_uint_gt(value_of(words, "cycles"), 0);
+    }
+}
+END_TEST
+
+/* --- the disk --- */
+
+enum { DISK_MIB = 4, BLOCKS = DISK_MIB * 256 };
+
+static char *run_disk(vmh_host *host, const char *path, const char *cmdline, const char *readonly)
+{
+    g_autoptr(vmh_spec) spec = guest_spec("blk", cmdline);
+
+    vmh_spec_set_str(spec, "disk.data.path", path, NULL);
+    ck_assert_int_eq(vmh_spec_set(spec, "disk.data.readonly", readonly, NULL), 0);
+    return run_guest(host, spec);
+}
+
+static void expect_disk(const char *words, guint64 requests, guint64 errors, guint64 wrong)
+{
+    ck_assert_msg(value_of(words, "requests") == requests && value_of(words, "errors") == errors &&
+                      value_of(words, "wrong") == wrong,
+                  "instead of %" G_GUINT64_FORMAT " requests, %" G_GUINT64_FORMAT " errors, %" G_GUINT64_FORMAT
+                  " wrong words: %s",
+                  requests, errors, wrong, words);
+}
+
+/* Each eight bytes hold where they are, inverted. */
+static guint64 *pattern(void)
+{
+    guint64 *words = g_new(guint64, DISK_MIB << 17);
+
+    for (guint64 i = 0; i < DISK_MIB << 17; i++)
+        words[i] = ~(i * 8);
+    return words;
+}
+
+START_TEST(what_the_guest_writes_is_in_the_file)
+{
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autofree char    *path = test_disk("written", DISK_MIB);
+    g_autofree char    *words = run_disk(host, path, "op=write count=1024 depth=16", "no");
+    g_autofree guint64 *expected = pattern();
+    g_autofree char    *content = NULL;
+    gsize               length;
+
+    expect_disk(words, BLOCKS, 0, 0);
+    ck_assert(g_file_get_contents(path, &content, &length, NULL));
+    ck_assert_uint_eq(length, DISK_MIB << 20);
+    ck_assert(memcmp(content, expected, length) == 0);
+    g_unlink(path);
+}
+END_TEST
+
+START_TEST(the_guest_reads_what_is_in_the_file)
+{
+    static const char *const ways[] = {"op=check count=1024 depth=1", "op=check count=1024 depth=64",
+                                       "op=check count=4 block=1048576 depth=3",
+                                       "op=check count=8192 block=512 depth=32"};
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autofree char    *path = test_disk("read", DISK_MIB);
+    g_autofree guint64 *content = pattern();
+    const guint64       counts[] = {BLOCKS, BLOCKS, DISK_MIB, BLOCKS * 8};
+
+    content[12345] = 1;
+    content[(DISK_MIB << 17) - 1] = 2;
+    ck_assert(g_file_set_contents(path, (const char *)content, DISK_MIB << 20, NULL));
+    for (guint i = 0; i < G_N_ELEMENTS(ways); i++) {
+        g_autofree char *words = run_disk(host, path, ways[i], "yes");
+
+        expect_disk(words, counts[i], 0, 2);
+    }
+    g_autofree char *anywhere = run_disk(host, path, "op=read order=random count=2000 depth=32", "yes");
+    expect_disk(anywhere, 2000, 0, 0);
+    g_unlink(path);
+}
+END_TEST
+
+START_TEST(a_readonly_disk_stays_as_it_is)
+{
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autofree char *path = test_disk("kept", DISK_MIB);
+    g_autofree char *words = run_disk(host, path, "op=write count=100 depth=8", "yes");
+    g_autofree char *content = NULL;
+    g_autofree char *zeros = g_malloc0(DISK_MIB << 20);
+    gsize            length;
+
+    expect_disk(words, 100, 100, 0);
+    ck_assert(g_file_get_contents(path, &content, &length, NULL));
+    ck_assert(length == DISK_MIB << 20 && memcmp(content, zeros, length) == 0);
+    g_unlink(path);
+}
+END_TEST
+
+/* --- the NIC --- */
+
+enum { TYPE = 0x88b5, SENT = 50, ECHOED = 100, FRAME = 600 };
+
+struct frame {
+    struct ether_header header;
+    guint64             number;
+    guint8              rest[1500 - 8];
+} __attribute__((packed));
+
+/* A socket that sees what goes over the tap, in a network of this test's own. */
+static int make_network(void)
+{
+    struct sockaddr_ll   address = {.sll_family = AF_PACKET, .sll_protocol = htons(TYPE)};
+    const struct timeval patience = {.tv_sec = PATIENCE_MS / 1000};
+    int                  descriptor;
+
+    ck_assert_int_eq(unshare(CLONE_NEWNET), 0);
+    g_free(RUN("ip", "tuntap", "add", "tap0", "mode", "tap"));
+    g_free(RUN("ip", "link", "set", "tap0", "up"));
+    descriptor = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(TYPE));
+    address.sll_ifindex = (int)if_nametoindex("tap0");
+    ck_assert(bind(descriptor, (struct sockaddr *)&address, sizeof address) == 0);
+    ck_assert(setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
+    return descriptor;
+}
+
+/* The next frame that comes from the guest, and none of our own. */
+static gssize receive_frame(int descriptor, struct frame *frame)
+{
+    struct sockaddr_ll from;
+    gssize             got;
+
+    do {
+        socklen_t size = sizeof from;
+
+        got = recvfrom(descriptor, frame, sizeof *frame, 0, (struct sockaddr *)&from, &size);
+        ck_assert_msg(got > 0, "no frame: %s", g_strerror(errno));
+    } while (from.sll_pkttype == PACKET_OUTGOING);
+    return got;
+}
+
+START_TEST(frames_go_both_ways)
+{
+    static const guint8 guest[ETH_ALEN] = {2, 0, 0, 0, 0, 1}, ours[ETH_ALEN] = {2, 0, 0, 0, 0, 2};
+    g_autofree char    *cmdline = g_strdup_printf("send=%d size=%d echo=%d", SENT, FRAME, ECHOED);
+    struct frame        frame, sent = {.header.ether_type = htons(TYPE)};
+    int                 descriptor;
+
+    if (geteuid() != 0)
+        return;
+    descriptor = make_network();
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_spec) spec = guest_spec("net", cmdline);
+    vmh_spec_set_str(spec, "nic.lan.tap", "tap0", NULL);
+    vmh_spec_set(spec, "nic.lan.mac", "02:00:00:00:00:01", NULL);
+    g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START);
+    for (guint64 i = 0; i < SENT; i++) {
+        ck_assert_int_eq(receive_frame(descriptor, &frame), FRAME);
+        ck_assert_uint_eq(frame.number, i);
+        ck_assert(memcmp(frame.header.ether_shost, guest, ETH_ALEN) == 0);
+    }
+    memcpy(sent.header.ether_dhost, guest, ETH_ALEN);
+    memcpy(sent.header.ether_shost, ours, ETH_ALEN);
+    for (guint64 i = 0; i < ECHOED; i++) {
+        const gsize size = 60 + i * 14;
+
+        sent.number = ~i;
+        memset(sent.rest, (int)i, sizeof sent.rest);
+        ck_assert_int_eq(send(descriptor, &sent, size, 0), size);
+        ck_assert_int_eq(receive_frame(descriptor, &frame), size);
+        ck_assert(memcmp(frame.header.ether_dhost, ours, ETH_ALEN) == 0);
+        ck_assert(memcmp(&frame.number, &sent.number, size - sizeof frame.header) == 0);
+    }
+    close(descriptor);
+    g_autofree char *words = wait_words(vm, NULL);
+    ck_assert_uint_eq(value_of(words, "sent"), SENT + ECHOED);
+    ck_assert_uint_eq(value_of(words, "received"), ECHOED);
+}
+END_TEST
+
+/* --- the dirtier --- */
+
+/* How many pages it has dirtied by now, and none of them is wrong. */
+static guint64 ask_dirtier(int console)
+{
+    g_autoptr(GString) seen = g_string_new(NULL);
+
+    ck_assert(test_say(console, "?") && test_wait_console(console, seen, "wrong=", PATIENCE_MS));
+    ck_assert(test_wait_console(console, seen, "\n", PATIENCE_MS));
+    ck_assert_msg(value_of(seen->str, "wrong") == 0, "%s", seen->str);
+    return value_of(seen->str, "total");
+}
+
+START_TEST(dirtied_memory_is_counted)
+{
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_spec) spec = guest_spec("dirtier", "pages=1000 rate=20000");
+    g_autoptr(vmh_error) error = NULL;
+    g_autoptr(GString) seen = g_string_new(NULL);
+    guint64 last = 0;
+    int     console;
+
+    vmh_spec_set(spec, "console.main.to", "pty", NULL);
+    g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START | VMH_CREATE_PAUSED);
+    console = vmh_vm_console(vm, NULL, 0, &error);
+    assert_no_error();
+    assert_ok(vmh_vm_resume(vm, 0, &error));
+    ck_assert(test_wait_console(console, seen, "ready", PATIENCE_MS));
+    for (guint i = 0; i < 3; i++) {
+        guint64 total;
+
+        do {
+            total = ask_dirtier(console);
+        } while (total < last + 1500); /* round once, and some more */
+        last = total;
+        assert_ok(vmh_vm_pause(vm, 0, &error));
+        assert_ok(vmh_vm_resume(vm, 0, &error));
+    }
+    close(console);
+    assert_ok(vmh_vm_delete(vm, VMH_DELETE_FORCE, &error));
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        a_flat_binary_begins_in_its_mode,    a_guest_leaves_by_every_way,    what_the_guest_writes_is_in_the_file,
+        the_guest_reads_what_is_in_the_file, a_readonly_disk_stays_as_it_is, frames_go_both_ways,
+        dirtied_memory_is_counted,
+    };
+
+    return engine_run("engine-guests", tests, G_N_ELEMENTS(tests));
+}
