@@ -155,6 +155,13 @@ gboolean vmhi_kvm_group_apply(const vmhi_driver_host *host, const char *uuid, co
 /* After the process's end. */
 void vmhi_kvm_group_remove(const vmhi_driver_host *host, const char *uuid);
 
+/* --- queues.c --- */
+uint64_t vmhi_kvm_queues(const vmh_spec *spec, const char *class_name, const char *id);
+/* Of a path, which need not be one of queues: not too many. */
+gboolean vmhi_kvm_check_queues(const vmh_spec *spec, const char *path, vmh_error **error);
+/* Of a whole spec: what belongs together. */
+gboolean vmhi_kvm_check_nics(const vmh_spec *spec, vmh_error **error);
+
 /* --- limits.c --- */
 /* Whether it limits the rate of a device. */
 gboolean vmhi_kvm_is_limit(const char *path);

@@ -58,14 +58,16 @@ static void refuse(vmh_error **error, const char *class_name, const char *id, co
                           what, g_strerror(native));
 }
 
-/* Sends the message, which has its descriptor, and closes ours. */
-static gboolean hand_over(handing *h, int descriptor, vmh_error **error)
+/* Sends the message, which gets these descriptors, and closes ours. */
+static gboolean hand_over(handing *h, const int *descriptors, guint count, vmh_error **error)
 {
     gboolean done;
 
-    wire_put_descriptor(&h->message, descriptor);
+    for (guint i = 0; i < count; i++)
+        wire_put_descriptor(&h->message, descriptors[i]);
     done = vmhi_kvm_request(h->connection, &h->message, error);
-    close(descriptor);
+    for (guint i = 0; i < count; i++)
+        close(descriptors[i]);
     return done;
 }
 
@@ -94,30 +96,62 @@ static gboolean add_disk(handing *h, const char *id, vmh_error **error)
     wire_put_text(&h->message, WIRE_T_NAME, id);
     wire_put_u64(&h->message, WIRE_T_READONLY, is_readonly ? 1 : 0);
     wire_put_u64(&h->message, WIRE_T_DISCARD, flag(h, "disk", id, "discard") ? 1 : 0);
+    wire_put_u64(&h->message, WIRE_T_QUEUES, vmhi_kvm_queues(h->spec, "disk", id));
     vmhi_kvm_put_limits(&h->message, h->spec, "disk", id);
     if (serial)
         wire_put_text(&h->message, WIRE_T_SERIAL_NUMBER, serial);
-    return hand_over(h, descriptor, error);
+    return hand_over(h, &descriptor, 1, error);
 }
 
 /* --- NICs --- */
 
-static int open_tap(const char *name, gboolean must_exist)
-{
-    struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
-    int          descriptor;
+/* The descriptors of its queues. */
+typedef struct {
+    int   descriptors[WIRE_DESCRIPTORS];
+    guint count;
+} line;
 
-    if (must_exist && if_nametoindex(name) == 0) {
-        errno = ENODEV;
-        return -1;
-    }
-    descriptor = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+static void line_close(line *l)
+{
+    while (l->count)
+        vmhi_kvm_close(l->descriptors[--l->count]);
+}
+
+static int open_tap_queue(const char *name, short flags)
+{
+    struct ifreq request = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags)};
+    const int    descriptor = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
     g_strlcpy(request.ifr_name, name, sizeof(request.ifr_name));
-    if (descriptor >= 0 && ioctl(descriptor, TUNSETIFF, &request) < 0) {
-        vmhi_kvm_close(descriptor);
-        descriptor = -1;
+    if (descriptor < 0 || ioctl(descriptor, TUNSETIFF, &request) == 0)
+        return descriptor;
+    vmhi_kvm_close(descriptor);
+    return -1;
+}
+
+/* A tap that was made for several queues may be used with one, but says so. */
+static gboolean open_tap(line *l, const char *name, guint queues)
+{
+    while (l->count < queues) {
+        int descriptor = open_tap_queue(name, queues > 1 ? IFF_MULTI_QUEUE : 0);
+
+        if (descriptor < 0 && queues == 1 && errno == EINVAL)
+            descriptor = open_tap_queue(name, IFF_MULTI_QUEUE);
+        if (descriptor < 0) {
+            line_close(l);
+            return FALSE;
+        }
+        l->descriptors[l->count++] = descriptor;
     }
-    return descriptor;
+    return TRUE;
+}
+
+static gboolean open_that_exists(line *l, const char *name, guint queues)
+{
+    if (if_nametoindex(name) != 0)
+        return open_tap(l, name, queues);
+    errno = ENODEV;
+    return FALSE;
 }
 
 static gboolean join(const char *tap, const char *bridge)
@@ -138,21 +172,24 @@ static gboolean join(const char *tap, const char *bridge)
 }
 
 /* A tap of its own, which is gone when the VMM is. */
-static int open_on_bridge(const char *bridge)
+static gboolean open_on_bridge(line *l, const char *bridge, guint queues)
 {
-    int          descriptor;
     struct ifreq made = {0};
 
     if (if_nametoindex(bridge) == 0) {
         errno = ENODEV;
-        return -1;
+        return FALSE;
     }
-    descriptor = open_tap("vmhost%d", FALSE);
-    if (descriptor >= 0 && (ioctl(descriptor, TUNGETIFF, &made) < 0 || !join(made.ifr_name, bridge))) {
-        vmhi_kvm_close(descriptor);
-        descriptor = -1;
-    }
-    return descriptor;
+    l->descriptors[0] = open_tap_queue("vmhost%d", queues > 1 ? IFF_MULTI_QUEUE : 0);
+    if (l->descriptors[0] < 0)
+        return FALSE;
+    l->count = 1;
+    /* The others are of the name that the first one got. */
+    if (ioctl(l->descriptors[0], TUNGETIFF, &made) == 0 && open_tap(l, made.ifr_name, queues) &&
+        join(made.ifr_name, bridge))
+        return TRUE;
+    line_close(l);
+    return FALSE;
 }
 
 /* passt carries the packets to the host's sockets; it ends with the VMM's end of the socket. */
@@ -181,6 +218,18 @@ static int open_user(vmh_error **error, const char *property)
     return pair[0];
 }
 
+static void refuse_tap(vmh_error **error, const char *id, const char *name, const char *value, guint queues)
+{
+    g_autofree char *path = vmhi_path("nic", id, "queues");
+
+    if (errno == EINVAL && queues > 1)
+        vmhi_error_set_property(
+            error, VMH_ERR_VALUE, path,
+            "%s: %s has one queue; make it with several, as \"ip tuntap add ... multi_queue\" does", path, value);
+    else
+        refuse(error, "nic", id, name, value);
+}
+
 static gboolean put_mac(handing *h, const char *id)
 {
     const char *text = leaf(h, "nic", id, "mac");
@@ -191,10 +240,10 @@ static gboolean put_mac(handing *h, const char *id)
            wire_put(&h->message, WIRE_T_MAC, mac, sizeof(mac));
 }
 
-static int open_nic(const handing *h, const char *id, uint64_t *kind, vmh_error **error)
+static gboolean open_nic(const handing *h, const char *id, line *l, uint64_t *kind, vmh_error **error)
 {
     const char *const names[] = {"tap", "bridge", "user"};
-    int               descriptor;
+    const guint       queues = (guint)vmhi_kvm_queues(h->spec, "nic", id);
 
     *kind = WIRE_NIC_TAP;
     for (gsize i = 0; i < G_N_ELEMENTS(names) - 1; i++) {
@@ -202,32 +251,35 @@ static int open_nic(const handing *h, const char *id, uint64_t *kind, vmh_error 
 
         if (!value)
             continue;
-        descriptor = i == 0 ? open_tap(value, TRUE) : open_on_bridge(value);
-        if (descriptor < 0)
-            refuse(error, "nic", id, names[i], value);
-        return descriptor;
+        if (i == 0 ? open_that_exists(l, value, queues) : open_on_bridge(l, value, queues))
+            return TRUE;
+        refuse_tap(error, id, names[i], value, queues);
+        return FALSE;
     }
     g_autofree char *property = vmhi_path("nic", id, "user");
     if (flag(h, "nic", id, "user")) {
         *kind = WIRE_NIC_STREAM;
-        return open_user(error, property);
+        l->descriptors[0] = open_user(error, property);
+        l->count = l->descriptors[0] >= 0;
+        return l->count > 0;
     }
     vmhi_error_set_property(error, VMH_ERR_VALUE, property, "%s: a NIC needs one of tap, bridge, user", property);
-    return -1;
+    return FALSE;
 }
 
 static gboolean add_nic(handing *h, const char *id, vmh_error **error)
 {
-    uint64_t  kind;
-    const int descriptor = open_nic(h, id, &kind, error);
+    uint64_t kind;
+    line     l = {.count = 0};
 
-    if (descriptor < 0)
+    if (!open_nic(h, id, &l, &kind, error))
         return FALSE;
     wire_begin(&h->message, WIRE_NIC, 1);
     wire_put_text(&h->message, WIRE_T_NAME, id);
     wire_put_u64(&h->message, WIRE_T_KIND, kind);
     put_mac(h, id);
-    return hand_over(h, descriptor, error);
+    vmhi_kvm_put_limits(&h->message, h->spec, "nic", id);
+    return hand_over(h, l.descriptors, l.count, error);
 }
 
 static gboolean add_all(handing *h, const char *class_name, vmh_error **error)

@@ -14,6 +14,10 @@ static const struct {
     {"disk", "bandwidth.total", WIRE_LIMIT_BYTES},
     {"disk", "bandwidth.read", WIRE_LIMIT_BYTES_READ},
     {"disk", "bandwidth.write", WIRE_LIMIT_BYTES_WRITE},
+    {"nic", "inbound.rate", WIRE_LIMIT_INBOUND},
+    {"nic", "inbound.burst", WIRE_LIMIT_INBOUND_BURST},
+    {"nic", "outbound.rate", WIRE_LIMIT_OUTBOUND},
+    {"nic", "outbound.burst", WIRE_LIMIT_OUTBOUND_BURST},
 };
 
 static gboolean is_of(const char *path, const char *class_name, const char *id)

@@ -45,6 +45,7 @@ static const struct {
     {"disk.<id>.bus", "virtio"},
     {"disk.<id>.serial", NULL},
     {"disk.<id>.discard", NULL},
+    {"disk.<id>.queues", NULL},
     {"disk.<id>.iops.total", NULL},
     {"disk.<id>.iops.read", NULL},
     {"disk.<id>.iops.write", NULL},
@@ -60,6 +61,11 @@ static const struct {
     {"nic.<id>.user", NULL},
     {"nic.<id>.mac", NULL},
     {"nic.<id>.model", "virtio"},
+    {"nic.<id>.queues", NULL},
+    {"nic.<id>.inbound.rate", NULL},
+    {"nic.<id>.inbound.burst", NULL},
+    {"nic.<id>.outbound.rate", NULL},
+    {"nic.<id>.outbound.burst", NULL},
     {"nic.<id>.present", NULL},
     {"security.sandbox", NULL},
     {"cpu.weight", NULL},
@@ -167,7 +173,8 @@ gboolean vmhi_kvm_check_whole(const vmh_spec *spec, vmh_error **error)
         return FALSE;
     vmhi_spec_u64(spec, "memory.size", &size);
     if (!vmhi_spec_u64(spec, "memory.max", &most) || size <= most)
-        return vmhi_kvm_check_consoles(spec, error) && vmhi_kvm_topology(spec, &cpus, error);
+        return vmhi_kvm_check_consoles(spec, error) && vmhi_kvm_topology(spec, &cpus, error) &&
+               vmhi_kvm_check_nics(spec, error);
     vmhi_error_set_property(error, VMH_ERR_VALUE, "memory.size", "memory.size is more than memory.max");
     return FALSE;
 }
@@ -225,6 +232,8 @@ gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *
                                     text);
             return FALSE;
         }
+        if (!vmhi_kvm_check_queues(spec, paths[i], error))
+            return FALSE;
     }
     return check_sizes(spec, error);
 }

@@ -220,7 +220,8 @@ static gboolean plan(vmhi_kvm_change *u, vmh_error **error)
     }
     if (u->persist)
         vmhi_kvm_complete(u->kept_then);
-    return !u->persist || vmhi_kvm_check_whole(u->kept_then, error);
+    return (!u->persist || vmhi_kvm_check_whole(u->kept_then, error)) &&
+           (!u->live || vmhi_kvm_check_whole(u->running_then, error));
 }
 
 static gboolean plan_or_refuse(vmhi_kvm_change *u, vmh_error **error)

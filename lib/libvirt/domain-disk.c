@@ -353,11 +353,21 @@ static gboolean check_bus(xmlNode *disk, const char *id, const vmhi_platform *pl
     return FALSE;
 }
 
+static gboolean check_queues(xmlNode *disk, const char *id, const vmhi_platform *platform, vmh_error **error)
+{
+    if (!vmhi_domain_is(platform, "QEMU") || vmhi_xml_has(disk, "driver@queues", NULL) ||
+        vmhi_xml_has(disk, "target@bus", "virtio"))
+        return TRUE;
+    vmhi_domain_refuse(error, VMH_ERR_UNSUPPORTED, &vmhi_domain_disk, id, "queues",
+                       "a disk has queues on the bus virtio alone");
+    return FALSE;
+}
+
 static gboolean complete_disk(xmlNode *disk, const char *id, const vmhi_platform *platform, const vmh_spec *spec,
                               vmh_error **error)
 {
     if (!check_source(disk, id, spec, error) || !check_limits(disk, id, error) || !place(disk, id, platform, error) ||
-        !check_bus(disk, id, platform, error))
+        !check_bus(disk, id, platform, error) || !check_queues(disk, id, platform, error))
         return FALSE;
     add_controller(disk, platform);
     if (vmhi_xml_has(disk, "@device", "cdrom"))

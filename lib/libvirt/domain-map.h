@@ -135,6 +135,7 @@ VMHI_BOTH(nic_source)
 VMHI_BOTH(nic_tap)
 VMHI_BOTH(nic_user)
 VMHI_WRITE(nic_filter)
+VMHI_WRITE(nic_queues)
 
 /* domain-device.c */
 VMHI_BOTH(console)

@@ -68,6 +68,31 @@ gboolean vmhi_write_nic_filter(const vmhi_domain_cell *cell, const vmh_spec *spe
     return vmhi_write_text(cell, spec, error);
 }
 
+/* libvirt calls even one of them several. */
+gboolean vmhi_write_nic_queues(const vmhi_domain_cell *cell, const vmh_spec *spec, vmh_error **error)
+{
+    if (!vmhi_domain_is_default(spec, cell->path))
+        return vmhi_write_number(cell, spec, error);
+    vmhi_xml_set(cell->base, cell->row->place, NULL);
+    return TRUE;
+}
+
+static gboolean check_queues(xmlNode *nic, const char *id, const vmhi_platform *platform, vmh_error **error)
+{
+    g_autofree char *model = vmhi_xml_get(nic, "model@type");
+    const char      *why = NULL;
+
+    if (!vmhi_domain_is(platform, "QEMU") || vmhi_xml_has(nic, "driver@queues", NULL))
+        return TRUE;
+    if (vmhi_xml_has(nic, "@type", "user"))
+        why = "a NIC in user space has one queue";
+    else if (!model || !g_str_has_prefix(model, "virtio"))
+        why = "a card has several queues with the model virtio alone";
+    if (why)
+        vmhi_domain_refuse(error, VMH_ERR_UNSUPPORTED, &vmhi_domain_nic, id, "queues", "%s", why);
+    return !why;
+}
+
 /* --- rates: an average and a burst, of which only the average can stand alone --- */
 
 static gboolean check_direction(xmlNode *nic, const char *id, const char *direction, vmh_error **error)
@@ -141,7 +166,6 @@ static gboolean complete_nic(xmlNode *nic, const char *id, const vmhi_platform *
     static const char *const leaves[] = {"network", "bridge", "tap", "user"};
     int                      given = 0;
 
-    (void)platform;
     for (gsize i = 0; i < G_N_ELEMENTS(leaves); i++) {
         g_autofree char *path = vmhi_path("nic", id, leaves[i]);
         gboolean         user = TRUE;
@@ -155,7 +179,8 @@ static gboolean complete_nic(xmlNode *nic, const char *id, const vmhi_platform *
                            "give one of network, bridge, tap, user");
         return FALSE;
     }
-    return check_direction(nic, id, "inbound", error) && check_direction(nic, id, "outbound", error);
+    return check_queues(nic, id, platform, error) && check_direction(nic, id, "inbound", error) &&
+           check_direction(nic, id, "outbound", error);
 }
 
 const vmhi_domain_class vmhi_domain_nic = {.name = "nic",

@@ -32,6 +32,11 @@ static const char *no_bridges(const vmhi_platform *platform)
                              : NULL;
 }
 
+static const char *no_nic_queues(const vmhi_platform *platform)
+{
+    return platform->session ? no_bridges(platform) : not_qemu(platform);
+}
+
 static const char *no_uefi(const vmhi_platform *platform)
 {
     if (vmhi_domain_is(platform, "QEMU") && !platform->uefi)
@@ -170,6 +175,7 @@ const vmhi_domain_row vmhi_domain_rows[] = {
     {"disk.<id>.cache", "driver@cache", WORDS, not_qemu, CACHES, 0},
     {"disk.<id>.serial", "serial", TEXT, not_qemu, NULL, 0},
     {"disk.<id>.discard", "driver@discard", WORDS, NULL, "yes=unmap,no=,no=ignore", 0},
+    {"disk.<id>.queues", "driver@queues", NUMBER, not_qemu, NULL, 0},
     {"disk.<id>.iops.total", "iotune/total_iops_sec", NUMBER, not_qemu, NULL, 0},
     {"disk.<id>.iops.read", "iotune/read_iops_sec", NUMBER, not_qemu, NULL, 0},
     {"disk.<id>.iops.write", "iotune/write_iops_sec", NUMBER, not_qemu, NULL, 0},
@@ -187,6 +193,7 @@ const vmhi_domain_row vmhi_domain_rows[] = {
     {"nic.<id>.filter", "filterref@filter", vmhi_read_text, vmhi_write_nic_filter, no_bridges, NULL, 0},
     {"nic.<id>.isolated", "port@isolated", WORDS, no_bridges, "yes=yes,no=,no=no", 0},
     {"nic.<id>.vlan", "vlan/tag@id", NUMBER, no_bridges, NULL, 0},
+    {"nic.<id>.queues", "driver@queues", vmhi_read_number, vmhi_write_nic_queues, no_nic_queues, NULL, 0},
     {"nic.<id>.link", "link@state", WORDS, not_qemu, "yes=up,no=down,yes=", 0},
     {"nic.<id>.inbound.rate", "bandwidth/inbound@average", NUMBER, no_bridges, NULL, RATE_UNIT},
     {"nic.<id>.inbound.burst", "bandwidth/inbound@burst", NUMBER, no_bridges, NULL, BURST_UNIT},

@@ -245,20 +245,19 @@ static bool do_nic(struct client *client, struct failure *failure)
     uint32_t           length = 0;
     const void        *mac = wire_find(&message, WIRE_T_MAC, &length);
     struct net_options options = {.name = name ? name : "",
-                                  .kind = (int)wire_u64(&message, WIRE_T_KIND, WIRE_NIC_TAP),
-                                  .descriptor = wire_take_descriptor(&message)};
+                                  .kind = (int)wire_u64(&message, WIRE_T_KIND, WIRE_NIC_TAP)};
 
     (void)client;
-    if (options.descriptor < 0 || !mac || length != sizeof(options.mac)) {
-        fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor or its hardware address");
-    } else if (may_plug(failure)) {
-        memcpy(options.mac, mac, sizeof(options.mac));
-        if (net_plug(vm, &options, failure))
-            return true;
-    }
-    if (options.descriptor >= 0)
-        close(options.descriptor);
-    return false;
+    if (!message.descriptor_count || !mac || length != sizeof(options.mac))
+        return fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor or its hardware address");
+    memcpy(options.mac, mac, sizeof(options.mac));
+    take_limits(options.limits);
+    options.pairs = message.descriptor_count;
+    memcpy(options.descriptors, message.descriptors, sizeof(options.descriptors));
+    if (!may_plug(failure) || !net_plug(vm, &options, failure))
+        return false;
+    message.descriptor_count = 0; /* they are the card's now */
+    return true;
 }
 
 /* What was asked is told; whether the guest does it an event tells, which follows the reply. */

@@ -15,10 +15,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { WIRE_VERSION = 1, WIRE_SIZE = 8192, WIRE_DESCRIPTORS = 4, WIRE_TEXT = 512, WIRE_CPU_SET = 128 };
+enum { WIRE_VERSION = 1, WIRE_SIZE = 8192, WIRE_DESCRIPTORS = 8, WIRE_TEXT = 512, WIRE_CPU_SET = 128 };
 
-/* What a machine may have at most; memory comes in pages. */
-enum { WIRE_CPUS = 64, WIRE_PAGE = 4096 };
+/* What a machine may have at most; memory comes in pages. Queues are of a disk or a NIC. */
+enum { WIRE_CPUS = 64, WIRE_PAGE = 4096, WIRE_QUEUES = WIRE_DESCRIPTORS };
 #define WIRE_MEMORY (UINT64_C(512) << 30)
 
 /* What is asked of a VMM, in any order but for the first: a machine is described, then booted. */
@@ -37,7 +37,7 @@ enum wire_type {
     WIRE_CONSOLE = 12, /* FORCE, NAME of a virtio one; the reply brings a descriptor of the console */
     WIRE_WATCH = 13,   /* events follow here; the reply: STATE, SANDBOX, and the descriptor of the counters */
     WIRE_DISK = 14,    /* descriptor: the file; NAME, READONLY, SERIAL_NUMBER, DISCARD, QUEUES, LIMITS */
-    WIRE_NIC = 15,     /* descriptor: a tap device or a stream; NAME, MAC, KIND, LIMITS */
+    WIRE_NIC = 15, /* descriptor: a tap device, or one for each of its queues, or a stream; NAME, MAC, KIND, LIMITS */
     WIRE_LOOK = 16,    /* the reply: STATE, REASON, SANDBOX, DEVICES */
     WIRE_BALLOON = 18, /* MEMORY: how much the guest is to have; the first, before the boot, makes the balloon */
     WIRE_RNG = 19,     /* random numbers from the host */

@@ -55,13 +55,13 @@ static void plug_all(void)
     struct failure     failure;
     int                pair[2];
     struct blk_options disk = {.name = "d", .serial = "s", .can_discard = true, .queues = 2};
-    struct net_options nic = {.name = "n", .kind = WIRE_NIC_STREAM};
+    struct net_options nic = {.name = "n", .kind = WIRE_NIC_STREAM, .pairs = 1};
 
     disk.descriptor = memfd_create("disk", MFD_CLOEXEC);
     if (disk.descriptor < 0 || ftruncate(disk.descriptor, DISK) < 0 ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         __builtin_trap();
-    nic.descriptor = pair[0];
+    nic.descriptors[0] = pair[0];
     if (!rng_plug(&vm, &failure) || !balloon_plug(&vm, &failure) || !blk_plug(&vm, &disk, &failure) ||
         !net_plug(&vm, &nic, &failure) || !virtio_console_plug(&vm, "c", &failure))
         __builtin_trap();

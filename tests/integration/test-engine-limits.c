@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Limits of a disk, counted by what a guest gets through that reads one sector after the other. That it gets no more
- * is exact; how much less it gets depends on how busy this machine is, so that is asserted as something it gets at
- * all.
+ * Limits and queues of devices. Those of a disk are counted by what a guest gets through that reads one sector after
+ * the other. That it gets no more is exact; how much less it gets depends on how busy this machine is, so that is
+ * asserted as something it gets at all.
  */
 #include "engine.h"
+
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 enum { SECTOR = 512 };
 
@@ -181,12 +188,89 @@ START_TEST(the_next_start_has_the_limit_that_was_kept)
 }
 END_TEST
 
+/* --- NICs, of which the guest here has no driver --- */
+
+static void make_tap(const char *name, short flags)
+{
+    struct ifreq request = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags)};
+    const int    tap = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+    g_strlcpy(request.ifr_name, name, sizeof request.ifr_name);
+    ck_assert(tap >= 0 && ioctl(tap, TUNSETIFF, &request) == 0 && ioctl(tap, TUNSETPERSIST, 1) == 0);
+    close(tap);
+}
+
+/* The VM, or NULL with its error. */
+static vmh_vm *with_nic(vmh_host *host, const char *tap, const char *queues, vmh_error **error)
+{
+    static unsigned  count;
+    g_autofree char *what = g_strdup_printf("nic-%u", count++);
+    g_autofree char *name = test_name(what);
+    g_autoptr(vmh_spec) spec = engine_spec(name, NULL);
+    g_autoptr(vmh_job) job = NULL;
+
+    vmh_spec_set_str(spec, "nic.lan.tap", tap, error);
+    vmh_spec_set(spec, "nic.lan.queues", queues, error);
+    vmh_spec_set(spec, "nic.lan.inbound.rate", "1MB/s", error);
+    job = vmh_host_create_vm(host, spec, VMH_CREATE_START, error);
+    return vmh_job_wait(job, PATIENCE_MS, error) == 0 ? vmh_job_result_vm(job) : NULL;
+}
+
+START_TEST(a_tap_device_has_the_queues_of_its_nic)
+{
+    g_autoptr(vmh_error) error = NULL;
+
+    if (unshare(CLONE_NEWNET) < 0 || access("/dev/net/tun", W_OK) < 0)
+        return; /* nobody here may make one */
+    make_tap("several", IFF_MULTI_QUEUE);
+    make_tap("single", 0);
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    ck_assert_ptr_null(with_nic(host, "single", "2", &error));
+    ck_assert_str_eq(vmh_error_property(error), "nic.lan.queues");
+    assert_error(VMH_ERR_VALUE);
+    ck_assert_ptr_null(with_nic(host, "several", "9", &error));
+    ck_assert_str_eq(vmh_error_property(error), "nic.lan.queues");
+    assert_error(VMH_ERR_VALUE);
+    g_autoptr(vmh_vm) one = with_nic(host, "single", "1", &error);
+    assert_no_error();
+    g_autoptr(vmh_vm) four = with_nic(host, "several", "4", &error);
+    assert_no_error();
+    g_autoptr(vmh_spec) change = vmh_spec_new("vm", NULL);
+    vmh_spec_set(change, "nic.lan.outbound.rate", "2MB/s", NULL);
+    vmh_spec_set(change, "nic.lan.outbound.burst", "1MiB", NULL);
+    vmh_spec_set(change, "nic.lan.inbound.rate", "0", NULL);
+    assert_ok(vmh_vm_update(four, change, VMH_UPDATE_LIVE, 0, &error));
+    /* One that was made for several is used with one. */
+    assert_ok(vmh_vm_stop(four, 0, &error));
+    g_autoptr(vmh_vm) first = with_nic(host, "several", "1", &error);
+    assert_no_error();
+}
+END_TEST
+
+START_TEST(what_contradicts_itself_is_refused)
+{
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_spec) spec = engine_spec("contradicts", NULL);
+    g_autoptr(vmh_error) error = NULL;
+
+    vmh_spec_set(spec, "nic.lan.user", "yes", NULL);
+    vmh_spec_set(spec, "nic.lan.queues", "2", NULL);
+    assert_fails(vmh_host_create_vm(host, spec, 0, &error), VMH_ERR_UNSUPPORTED);
+    vmh_spec_unset(spec, "nic.lan.queues", NULL);
+    vmh_spec_set(spec, "nic.lan.inbound.burst", "1MiB", NULL);
+    assert_fails(vmh_host_create_vm(host, spec, 0, &error), VMH_ERR_VALUE);
+    vmh_spec_set(spec, "nic.lan.inbound.rate", "0", NULL);
+    assert_ok(vmh_host_create_vm(host, spec, 0, &error));
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
         a_guest_gets_the_operations_of_its_limit,   a_guest_gets_the_bytes_of_its_limit,
         what_waits_goes_when_the_limit_is_lifted,   a_disk_that_waits_hinders_nothing,
-        the_next_start_has_the_limit_that_was_kept,
+        the_next_start_has_the_limit_that_was_kept, a_tap_device_has_the_queues_of_its_nic,
+        what_contradicts_itself_is_refused,
     };
 
     return engine_run("engine-limits", tests, G_N_ELEMENTS(tests));

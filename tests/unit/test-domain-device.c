@@ -117,6 +117,19 @@ START_TEST(a_name_survives_another_bus)
 }
 END_TEST
 
+START_TEST(one_queue_of_a_nic_is_not_said)
+{
+    g_autoptr(xmlDoc) doc =
+        build(&qemu, "name=a;memory.size=64MiB;nic.x.network=n;nic.x.queues=4;disk.r.path=/d;disk.r.queues=1");
+    g_autoptr(vmh_spec) change = spec_of("nic.x.queues=1");
+
+    assert_count(doc, "//interface/driver[@queues='4']", 1);
+    assert_count(doc, "//disk/driver[@queues='1']", 1);
+    ck_assert(vmhi_domain_apply(doc, &qemu, change, NULL));
+    assert_count(doc, "//interface/driver[@queues]", 0);
+}
+END_TEST
+
 START_TEST(many_disks)
 {
     g_autoptr(vmh_spec) spec = spec_of("name=a;memory.size=64MiB");
@@ -153,4 +166,4 @@ END_TEST
 UNIT_RUN("domain-device", names_are_kept_where_aliases_are_and_where_not, one_name_for_devices_of_several_classes,
          a_console_is_a_serial_port_or_a_virtio_device, consoles_of_others_have_no_type,
          an_alias_alone_tells_the_device, targets_are_chosen_and_the_first_to_boot_comes_first,
-         a_name_survives_another_bus, many_disks, a_device_is_removed_and_its_name_forgotten)
+         a_name_survives_another_bus, one_queue_of_a_nic_is_not_said, many_disks, a_device_is_removed_and_its_name_forgotten)

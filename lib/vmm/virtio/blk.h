@@ -13,7 +13,7 @@ struct blk_options {
     uint64_t    limits[WIRE_LIMITS];
 };
 
-enum { BLK_SERIAL = 20, BLK_QUEUES = 8 };
+enum { BLK_SERIAL = 20, BLK_QUEUES = WIRE_QUEUES };
 
 /* The descriptor is the disk's, if it works. */
 bool blk_plug(struct vm *vm, const struct blk_options *options, struct failure *failure);

@@ -5,7 +5,7 @@
 #include "../vm.h"
 #include "queue.h"
 
-enum { VIRTIO_QUEUES = 16, VIRTIO_CONFIG = 64, VIRTIO_CONFIG_CHANGED = -1, VIRTIO_NAME = 48 };
+enum { VIRTIO_QUEUES = 17, VIRTIO_CONFIG = 64, VIRTIO_CONFIG_CHANGED = -1, VIRTIO_NAME = 48 };
 
 struct virtio_device;
 
