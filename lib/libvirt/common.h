@@ -113,6 +113,8 @@ gboolean vmhi_libvirt_events_start(virConnectPtr connection, GArray *callbacks, 
 gboolean vmhi_libvirt_is_persistent(vmhi_driver_host *host, const char *uuid, virDomainPtr domain);
 
 /* --- state.c --- */
+/* Writes the UUID to a buffer of VIR_UUID_STRING_BUFLEN, "" when there is none: FALSE. */
+gboolean vmhi_libvirt_uuid(virDomainPtr domain, char *uuid);
 /* libvirt's state and reason in our words; *reason is constant, and may be NULL. */
 int32_t vmhi_libvirt_state(int state, int detail, const char **reason);
 

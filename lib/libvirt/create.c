@@ -165,7 +165,7 @@ static char *make(const creation *making, vmh_error **error)
     g_autoptr(virDomain) domain = has(making, VMH_CREATE_TRANSIENT) ? run(making, error) : define(making, error);
     char uuid[VIR_UUID_STRING_BUFLEN];
 
-    if (!domain || virDomainGetUUIDString(domain, uuid) < 0)
+    if (!domain || !vmhi_libvirt_uuid(domain, uuid))
         return NULL;
     return g_strdup(uuid);
 }

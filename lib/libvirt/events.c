@@ -151,7 +151,7 @@ static int on_lifecycle(G_GNUC_UNUSED virConnectPtr connection, virDomainPtr dom
     host = vmhi_voice_host(voice);
     if (!host->watch->trusted) {
         vmhi_watch_overheard(host->watch);
-    } else if (virDomainGetUUIDString(domain, uuid) == 0) {
+    } else if (vmhi_libvirt_uuid(domain, uuid)) {
         if (event == VIR_DOMAIN_EVENT_DEFINED)
             defined(host, uuid, domain, detail);
         else if (event == VIR_DOMAIN_EVENT_UNDEFINED)
@@ -174,7 +174,7 @@ static void changed(gpointer number, virDomainPtr domain, const char *what)
     if (!voice)
         return;
     host = vmhi_voice_host(voice);
-    if (virDomainGetUUIDString(domain, uuid) == 0) {
+    if (vmhi_libvirt_uuid(domain, uuid)) {
         vmhi_libvirt_sampler_forget(host, uuid);
         host->sink->vm_changed(host->sink_data, uuid, what);
     }

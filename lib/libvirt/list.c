@@ -17,7 +17,7 @@ static void tell(list *l, virDomainPtr domain, int state, int detail)
     char         uuid[VIR_UUID_STRING_BUFLEN];
     vmhi_vm_info info = {.uuid = uuid, .name = virDomainGetName(domain)};
 
-    if (virDomainGetUUIDString(domain, uuid) < 0)
+    if (!vmhi_libvirt_uuid(domain, uuid))
         return;
     info.state = vmhi_libvirt_state(state, detail, &info.reason);
     info.persistent = !g_hash_table_contains(l->transient, uuid);
@@ -39,7 +39,7 @@ static gboolean list_transient(list *l, virConnectPtr connection, vmh_error **er
         return FALSE;
     }
     for (int i = 0; i < count; i++) {
-        if (virDomainGetUUIDString(domains[i], uuid) == 0)
+        if (vmhi_libvirt_uuid(domains[i], uuid))
             g_hash_table_add(l->transient, g_strdup(uuid));
         virDomainFree(domains[i]);
     }

@@ -79,7 +79,7 @@ static gboolean check_free(const journey *j, vmh_error **error)
     gboolean     taken = FALSE;
 
     if (same_name)
-        virDomainGetUUIDString(same_name, other);
+        vmhi_libvirt_uuid(same_name, other);
     if (same_uuid && is_running(same_uuid)) {
         vmhi_error_set(error, VMH_ERR_EXISTS, "a VM with UUID %s runs on the destination already", j->uuid);
         taken = TRUE;

@@ -167,7 +167,7 @@ static void read_record(vmhi_sampling_round *round, const virDomainStatsRecord *
     char   uuid[VIR_UUID_STRING_BUFLEN];
     record r = {.round = round, .domain = stats->dom, .domain_id = virDomainGetID(stats->dom), .uuid = uuid};
 
-    vmhi_sampler_uuid(stats->dom, uuid);
+    vmhi_libvirt_uuid(stats->dom, uuid);
     r.row = vmhi_frame_add_row(round->frame, uuid, virDomainGetName(stats->dom));
     if (r.domain_id != (unsigned)-1) {
         for (int i = 0; i < stats->nparams; i++)

@@ -19,7 +19,7 @@ struct vmhi_sampler {
     unsigned      lacks;
     int64_t       bulk_us[SLOTS]; /* when the bulk calls under way were begun; 0: free */
     GHashTable   *devices;        /* UUID -> known_devices */
-    GPtrArray    *roster;         /* of vmhi_member, for single calls; never changed, only replaced; or NULL */
+    vmhi_roster  *roster;         /* for single calls; or NULL */
     int64_t       counted_us;     /* when the roster was last found to be of the right length */
     guint         changes;        /* how often a VM came or went, as far as we are told */
 };
@@ -67,27 +67,21 @@ void vmhi_libvirt_sampler_free(void *data)
     if (!sampler)
         return;
     g_hash_table_unref(sampler->devices);
-    g_clear_pointer(&sampler->roster, g_ptr_array_unref);
+    vmhi_roster_unref(sampler->roster);
     g_mutex_clear(&sampler->lock);
     g_free(sampler);
 }
 
 /* Under the lock. What is taken out may hold the last reference to a domain, and is freed without the lock. */
-static GPtrArray *take_roster(vmhi_sampler *sampler)
+static vmhi_roster *take_roster(vmhi_sampler *sampler)
 {
     return g_steal_pointer(&sampler->roster);
-}
-
-static void drop_roster(GPtrArray *roster)
-{
-    if (roster)
-        g_ptr_array_unref(roster);
 }
 
 void vmhi_libvirt_sampler_forget(vmhi_driver_host *host, const char *uuid)
 {
     vmhi_sampler *sampler;
-    GPtrArray    *roster;
+    vmhi_roster  *roster;
 
     g_mutex_lock(&host->lock);
     sampler = host->sampler;
@@ -99,14 +93,14 @@ void vmhi_libvirt_sampler_forget(vmhi_driver_host *host, const char *uuid)
     roster = take_roster(sampler);
     sampler->changes++;
     g_mutex_unlock(&sampler->lock);
-    drop_roster(roster);
+    vmhi_roster_unref(roster);
 }
 
 gboolean vmhi_sampler_begin(vmhi_sampling_round *round, vmhi_driver_host *host, vmh_frame *frame, vmh_error **error)
 {
     const vmhi_wanted *wanted = vmhi_frame_wanted(frame);
     vmhi_sampler      *sampler = get_sampler(host);
-    GPtrArray         *stale = NULL;
+    vmhi_roster       *stale = NULL;
 
     *round = (vmhi_sampling_round){.host = host, .sampler = sampler, .frame = frame};
     round->connection = vmhi_libvirt_connection(host, error);
@@ -126,7 +120,7 @@ gboolean vmhi_sampler_begin(vmhi_sampling_round *round, vmhi_driver_host *host, 
     round->proven = sampler->proven;
     round->lacks = sampler->lacks;
     g_mutex_unlock(&sampler->lock);
-    drop_roster(stale);
+    vmhi_roster_unref(stale);
     return TRUE;
 }
 
@@ -159,103 +153,106 @@ gboolean vmhi_sampler_call_missing(void)
     return FALSE;
 }
 
-/* libvirt's own function prints each byte with a format, which is slow when it is done a thousand times. */
-static void format_uuid(const unsigned char *raw, char *text)
+void vmhi_roster_unref(vmhi_roster *roster)
 {
-    static const char digits[] = "0123456789abcdef";
-
-    for (int i = 0; i < VIR_UUID_BUFLEN; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            *text++ = '-';
-        *text++ = digits[raw[i] >> 4];
-        *text++ = digits[raw[i] & 15];
-    }
-    *text = '\0';
+    if (!roster || !g_atomic_ref_count_dec(&roster->refs))
+        return;
+    for (guint i = 0; i < roster->count; i++)
+        virDomainFree(roster->members[i].domain);
+    g_atomic_rc_box_release(roster->texts);
+    g_free(roster);
 }
 
-void vmhi_sampler_uuid(virDomainPtr domain, char *uuid)
+static vmhi_roster *roster_ref(vmhi_roster *roster)
 {
-    unsigned char raw[VIR_UUID_BUFLEN] = {0};
-
-    virDomainGetUUID(domain, raw);
-    format_uuid(raw, uuid);
+    g_atomic_ref_count_inc(&roster->refs);
+    return roster;
 }
 
-static void member_free(void *data)
+/* The texts are one piece, so that a frame needs one reference, and no copies. */
+static char *new_texts(const virDomainPtr *domains, int count)
 {
-    vmhi_member *member = data;
+    gsize size = 1;
 
-    virDomainFree(member->domain);
-    g_free(member->name);
-    g_free(member);
+    for (int i = 0; i < count; i++)
+        size += VIR_UUID_STRING_BUFLEN + strlen(virDomainGetName(domains[i])) + 1;
+    return g_atomic_rc_box_alloc(size);
 }
 
-static GPtrArray *list_members(virConnectPtr connection, vmh_error **error)
+static char *add_member(vmhi_roster *roster, virDomainPtr domain, char *texts)
+{
+    char *name = texts + VIR_UUID_STRING_BUFLEN;
+
+    vmhi_libvirt_uuid(domain, texts);
+    strcpy(name, virDomainGetName(domain));
+    roster->members[roster->count++] = (vmhi_member){domain, texts, name};
+    return name + strlen(name) + 1;
+}
+
+static vmhi_roster *list_members(virConnectPtr connection, vmh_error **error)
 {
     virDomainPtr *domains = NULL;
     int           count = virConnectListAllDomains(connection, &domains, 0);
-    GPtrArray    *members;
+    vmhi_roster  *roster;
+    char         *texts;
 
     if (count < 0) {
         vmhi_libvirt_error(error, NULL, "listing the VMs");
         return NULL;
     }
-    members = g_ptr_array_new_full(count, member_free);
-    for (int i = 0; i < count; i++) {
-        vmhi_member *member = g_new(vmhi_member, 1);
-        member->domain = domains[i];
-        member->name = g_strdup(virDomainGetName(domains[i]));
-        vmhi_sampler_uuid(domains[i], member->uuid);
-        g_ptr_array_add(members, member);
-    }
+    roster = g_malloc0(sizeof *roster + (gsize)count * sizeof roster->members[0]);
+    g_atomic_ref_count_init(&roster->refs);
+    texts = roster->texts = new_texts(domains, count);
+    for (int i = 0; i < count; i++)
+        texts = add_member(roster, domains[i], texts);
     free(domains);
-    return members;
+    return roster;
 }
 
 /* What is kept, or NULL when there is none or it is not true any more. */
-static GPtrArray *kept_roster(vmhi_sampling_round *round)
+static vmhi_roster *kept_roster(vmhi_sampling_round *round)
 {
     vmhi_sampler *sampler = round->sampler;
     int64_t       now = g_get_monotonic_time();
-    GPtrArray    *roster;
+    vmhi_roster  *roster;
     gboolean      trusted;
     int           running, stopped;
 
     g_mutex_lock(&sampler->lock);
-    roster = sampler->roster ? g_ptr_array_ref(sampler->roster) : NULL;
+    roster = sampler->roster ? roster_ref(sampler->roster) : NULL;
     trusted = now - sampler->counted_us < TRUSTED_MS * 1000;
     g_mutex_unlock(&sampler->lock);
     if (!roster || trusted)
         return roster;
     running = virConnectNumOfDomains(round->connection);
     stopped = running < 0 ? -1 : virConnectNumOfDefinedDomains(round->connection);
-    if (stopped >= 0 && roster->len == (guint)running + (guint)stopped) {
+    if (stopped >= 0 && roster->count == (guint)running + (guint)stopped) {
         g_mutex_lock(&sampler->lock);
         sampler->counted_us = now;
         g_mutex_unlock(&sampler->lock);
         return roster;
     }
-    drop_roster(roster);
+    vmhi_roster_unref(roster);
     return NULL;
 }
 
 /* What was listed while something changed is of use now, but is counted before it is used again. */
-static void keep_roster(vmhi_sampler *sampler, GPtrArray *roster, guint changes)
+static void keep_roster(vmhi_sampler *sampler, vmhi_roster *roster, guint changes)
 {
-    GPtrArray *old;
+    vmhi_roster *old;
 
     g_mutex_lock(&sampler->lock);
     old = take_roster(sampler);
-    sampler->roster = g_ptr_array_ref(roster);
+    sampler->roster = roster_ref(roster);
     sampler->counted_us = changes == sampler->changes ? g_get_monotonic_time() : 0;
     g_mutex_unlock(&sampler->lock);
-    drop_roster(old);
+    vmhi_roster_unref(old);
 }
 
-GPtrArray *vmhi_sampler_roster(vmhi_sampling_round *round, gboolean again, gboolean *listed, vmh_error **error)
+vmhi_roster *vmhi_sampler_roster(vmhi_sampling_round *round, gboolean again, gboolean *listed, vmh_error **error)
 {
     vmhi_sampler *sampler = round->sampler;
-    GPtrArray    *roster = again ? NULL : kept_roster(round);
+    vmhi_roster  *roster = again ? NULL : kept_roster(round);
     guint         changes;
 
     *listed = !roster;

@@ -42,9 +42,6 @@ void     vmhi_sampler_end(vmhi_sampling_round *round);
 /* TRUE when libvirt's last call failed because the driver or its daemon does not have it so. */
 gboolean vmhi_sampler_call_missing(void);
 
-/* Writes the UUID to a buffer of VIR_UUID_STRING_BUFLEN. */
-void vmhi_sampler_uuid(virDomainPtr domain, char *uuid);
-
 /* May another bulk call begin? A slot to leave again, or -1: two of them hang already. */
 int  vmhi_sampler_enter(vmhi_sampling_round *round);
 void vmhi_sampler_leave(vmhi_sampling_round *round, int slot);
@@ -71,15 +68,24 @@ char *vmhi_sampler_device_id(vmhi_sampling_round *round, virDomainPtr domain, co
 /* A VM as single calls need it; libvirt's own calls for these print a UUID each time, which is slow. */
 typedef struct {
     virDomainPtr domain;
-    char        *name;
-    char         uuid[VIR_UUID_STRING_BUFLEN];
+    const char  *uuid, *name; /* within the roster's texts */
 } vmhi_member;
 
+/* All VMs at one moment, never changed. */
+typedef struct {
+    gatomicrefcount refs;
+    char           *texts; /* an atomic box, which frames hold as well: they may outlive the connection */
+    guint           count;
+    vmhi_member     members[];
+} vmhi_roster;
+
+void vmhi_roster_unref(vmhi_roster *roster); /* NULL is fine; not under a lock, as it may free domains */
+
 /*
- * All VMs (of vmhi_member): those of the last frame when `again` is FALSE and their number is still the same, else
- * listed. *listed tells which. Unref it; NULL at an error.
+ * Those of the last frame when `again` is FALSE and their number is still the same, else listed; *listed tells which.
+ * NULL at an error.
  */
-GPtrArray *vmhi_sampler_roster(vmhi_sampling_round *round, gboolean again, gboolean *listed, vmh_error **error);
+vmhi_roster *vmhi_sampler_roster(vmhi_sampling_round *round, gboolean again, gboolean *listed, vmh_error **error);
 
 /* Samples by single calls for each VM (single.c). */
 gboolean vmhi_sampler_single(vmhi_sampling_round *round, vmh_error **error);

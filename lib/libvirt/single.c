@@ -200,7 +200,7 @@ static void sample_member(const needs *n, const vmhi_member *member, const virDo
 {
     single s = {.needs = n, .domain = member->domain, .uuid = member->uuid, .whole = TRUE};
 
-    s.row = vmhi_frame_add_row(n->round->frame, member->uuid, member->name);
+    s.row = vmhi_frame_add_lent_row(n->round->frame, member->uuid, member->name);
     if (info->state == UNKNOWN)
         return;
     set(&s, VMHI_METRIC_MEMORY_MAX, (uint64_t)info->maxMem * 1024);
@@ -211,13 +211,12 @@ static void sample_member(const needs *n, const vmhi_member *member, const virDo
 }
 
 /* FALSE: one of them is gone. The state of one that did not answer is UNKNOWN. */
-static gboolean ask_all(const GPtrArray *roster, virDomainInfo *infos)
+static gboolean ask_all(const vmhi_roster *roster, virDomainInfo *infos)
 {
     gboolean all = TRUE;
 
-    for (guint i = 0; i < roster->len; i++) {
-        const vmhi_member *member = roster->pdata[i];
-        if (virDomainGetInfo(member->domain, &infos[i]) == 0)
+    for (guint i = 0; i < roster->count; i++) {
+        if (virDomainGetInfo(roster->members[i].domain, &infos[i]) == 0)
             continue;
         infos[i].state = virGetLastErrorCode() == VIR_ERR_NO_DOMAIN ? GONE : UNKNOWN;
         all = all && infos[i].state != GONE;
@@ -229,22 +228,23 @@ gboolean vmhi_sampler_single(vmhi_sampling_round *round, vmh_error **error)
 {
     g_autofree virDomainInfo *infos = NULL;
     gboolean                  listed;
-    GPtrArray                *roster = vmhi_sampler_roster(round, FALSE, &listed, error);
+    vmhi_roster              *roster = vmhi_sampler_roster(round, FALSE, &listed, error);
     needs                     n;
 
     while (roster) {
-        infos = g_renew(virDomainInfo, infos, roster->len + 1);
+        infos = g_renew(virDomainInfo, infos, roster->count + 1);
         if (ask_all(roster, infos) || listed)
             break;
-        g_ptr_array_unref(roster); /* one is gone, and perhaps another one came */
+        vmhi_roster_unref(roster); /* one is gone, and perhaps another one came */
         roster = vmhi_sampler_roster(round, TRUE, &listed, error);
     }
     if (!roster)
         return FALSE;
     find_needs(&n, round);
-    for (guint i = 0; i < roster->len; i++)
+    vmhi_frame_hold(round->frame, g_atomic_rc_box_acquire(roster->texts), g_atomic_rc_box_release);
+    for (guint i = 0; i < roster->count; i++)
         if (infos[i].state != GONE)
-            sample_member(&n, roster->pdata[i], &infos[i]);
-    g_ptr_array_unref(roster);
+            sample_member(&n, &roster->members[i], &infos[i]);
+    vmhi_roster_unref(roster);
     return TRUE;
 }

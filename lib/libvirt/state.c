@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* libvirt's states and their reasons in our words. */
+/* libvirt's states in our words, and a VM's UUID. */
 #include "libvirt/common.h"
 
 static const int32_t states[] = {
@@ -56,4 +56,21 @@ int32_t vmhi_libvirt_state(int state, int detail, const char **reason)
         if (reasons[i].state == state && reasons[i].detail == detail)
             *reason = reasons[i].reason;
     return state >= 0 && state < (int)G_N_ELEMENTS(states) ? states[state] : VMH_VM_UNKNOWN;
+}
+
+/* libvirt's own call prints each byte with a format, and does so twice; this is done for each event and each row. */
+gboolean vmhi_libvirt_uuid(virDomainPtr domain, char *uuid)
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned char     raw[VIR_UUID_BUFLEN];
+    const gboolean    known = virDomainGetUUID(domain, raw) == 0;
+
+    for (int i = 0; known && i < VIR_UUID_BUFLEN; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *uuid++ = '-';
+        *uuid++ = digits[raw[i] >> 4];
+        *uuid++ = digits[raw[i] & 15];
+    }
+    *uuid = '\0';
+    return known;
 }

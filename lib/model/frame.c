@@ -13,21 +13,23 @@ typedef struct {
 } column;
 
 struct vmh_frame {
-    int           refs;
-    vmhi_wanted  *wanted;
-    int64_t       taken_us;
-    size_t        rows;
-    size_t        capacity;
-    const char  **uuids;
-    const char  **names;
-    uint8_t      *complete;
-    GStringChunk *strings;
-    GPtrArray    *columns;
-    GHashTable   *by_name;                    /* name -> column */
-    column       *whole[VMHI_METRIC_COUNT];   /* of whole-VM metrics, those asked for */
-    GHashTable   *devices[VMHI_METRIC_COUNT]; /* of by-device metrics: device -> column */
-    uint64_t     *none;                       /* a column without values, and one without age */
-    uint64_t     *zero;
+    int            refs;
+    vmhi_wanted   *wanted;
+    int64_t        taken_us;
+    size_t         rows;
+    size_t         capacity;
+    const char   **uuids;
+    const char   **names;
+    uint8_t       *complete;
+    GStringChunk  *strings; /* of rows that were not lent; NULL: there are none */
+    void          *held;    /* where the texts of the others are */
+    GDestroyNotify release;
+    GPtrArray     *columns;
+    GHashTable    *by_name;                    /* name -> column */
+    column        *whole[VMHI_METRIC_COUNT];   /* of whole-VM metrics, those asked for */
+    GHashTable    *devices[VMHI_METRIC_COUNT]; /* of by-device metrics: device -> column */
+    uint64_t      *none;                       /* a column without values, and one without age */
+    uint64_t      *zero;
 };
 
 static void column_free(column *c)
@@ -66,7 +68,6 @@ vmh_frame *vmhi_frame_new(const vmhi_wanted *wanted, size_t rows_expected)
     frame->uuids = g_new(const char *, frame->capacity);
     frame->names = g_new(const char *, frame->capacity);
     frame->complete = g_new0(uint8_t, frame->capacity);
-    frame->strings = g_string_chunk_new(64 * 1024);
     frame->columns = g_ptr_array_new_with_free_func((GDestroyNotify)column_free);
     frame->by_name = g_hash_table_new(g_str_hash, g_str_equal);
     for (int i = 0; i < VMHI_METRIC_COUNT; i++) {
@@ -92,7 +93,9 @@ void vmh_frame_unref(vmh_frame *frame)
         g_clear_pointer(&frame->devices[i], g_hash_table_unref);
     g_hash_table_unref(frame->by_name);
     g_ptr_array_unref(frame->columns);
-    g_string_chunk_free(frame->strings);
+    g_clear_pointer(&frame->strings, g_string_chunk_free);
+    if (frame->held)
+        frame->release(frame->held);
     vmhi_wanted_free(frame->wanted);
     g_free(frame->uuids);
     g_free(frame->names);
@@ -127,13 +130,28 @@ static void grow(vmh_frame *frame)
     frame->capacity = capacity;
 }
 
-size_t vmhi_frame_add_row(vmh_frame *frame, const char *uuid, const char *name)
+size_t vmhi_frame_add_lent_row(vmh_frame *frame, const char *uuid, const char *name)
 {
     if (frame->rows == frame->capacity)
         grow(frame);
-    frame->uuids[frame->rows] = g_string_chunk_insert(frame->strings, uuid);
-    frame->names[frame->rows] = g_string_chunk_insert(frame->strings, name);
+    frame->uuids[frame->rows] = uuid;
+    frame->names[frame->rows] = name;
     return frame->rows++;
+}
+
+size_t vmhi_frame_add_row(vmh_frame *frame, const char *uuid, const char *name)
+{
+    if (!frame->strings)
+        frame->strings = g_string_chunk_new(64 * 1024);
+    return vmhi_frame_add_lent_row(frame, g_string_chunk_insert(frame->strings, uuid),
+                                   g_string_chunk_insert(frame->strings, name));
+}
+
+void vmhi_frame_hold(vmh_frame *frame, void *texts, GDestroyNotify release)
+{
+    g_assert(!frame->held);
+    frame->held = texts;
+    frame->release = release;
 }
 
 void vmhi_frame_complete(vmh_frame *frame, size_t row)

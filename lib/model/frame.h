@@ -40,6 +40,10 @@ vmh_frame         *vmhi_frame_new(const vmhi_wanted *wanted, size_t rows_expecte
 const vmhi_wanted *vmhi_frame_wanted(const vmh_frame *frame);
 size_t             vmhi_frame_add_row(vmh_frame *frame, const char *uuid, const char *name);
 
+/* As above without copies: of texts within what the frame holds until it goes. It holds one thing. */
+size_t vmhi_frame_add_lent_row(vmh_frame *frame, const char *uuid, const char *name);
+void   vmhi_frame_hold(vmh_frame *frame, void *texts, GDestroyNotify release);
+
 /* Sets a cell of a whole-VM metric, or adds to it; nothing when the metric was not asked for. */
 void vmhi_frame_set(vmh_frame *frame, size_t row, vmhi_metric metric, uint64_t value);
 void vmhi_frame_add(vmh_frame *frame, size_t row, vmhi_metric metric, uint64_t value);
