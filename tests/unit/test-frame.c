@@ -243,6 +243,31 @@ START_TEST(an_empty_frame_is_a_frame)
 }
 END_TEST
 
+static void note_release(void *data)
+{
+    *(gboolean *)data = TRUE;
+}
+
+START_TEST(lent_texts_are_held_as_long_as_the_frame)
+{
+    static const char uuid[] = "lent", name[] = "text";
+    gboolean          released = FALSE;
+    vmh_frame        *frame = frame_of("cpu.time", 1);
+
+    vmhi_frame_hold(frame, &released, note_release);
+    vmhi_frame_add_lent_row(frame, uuid, name);
+    vmhi_frame_add_row(frame, "copied", "text");
+    vmhi_frame_finish(frame, NULL, 0);
+    ck_assert_ptr_eq(vmh_frame_row_uuid(frame, 0), uuid);
+    ck_assert_ptr_eq(vmh_frame_row_name(frame, 0), name);
+    ck_assert_str_eq(vmh_frame_row_uuid(frame, 1), "copied");
+    vmh_frame_unref(vmh_frame_ref(frame));
+    ck_assert(!released);
+    vmh_frame_unref(frame);
+    ck_assert(released);
+}
+END_TEST
+
 START_TEST(wrong_calls_fail_and_do_no_more)
 {
     g_autoptr(vmh_frame) frame = frame_of("cpu.time", 1);
@@ -267,4 +292,4 @@ END_TEST
 UNIT_RUN("frame", no_columns_mean_all_of_a_whole_vm, patterns_choose_metrics, one_device_can_be_chosen,
          unknown_metrics_name_the_nearest, hostile_columns_are_refused, metrics_are_found_by_name,
          values_come_back_as_set, missing_values_are_inherited_with_their_age, an_aged_frame_is_the_same_but_older,
-         an_empty_frame_is_a_frame, wrong_calls_fail_and_do_no_more)
+         an_empty_frame_is_a_frame, lent_texts_are_held_as_long_as_the_frame, wrong_calls_fail_and_do_no_more)
