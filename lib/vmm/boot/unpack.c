@@ -47,7 +47,8 @@ static bool unpack_zstd(const struct boot_file *packed, uint8_t *data, uint64_t 
 
 bool unpack_knows(const struct boot_file *packed)
 {
-    const uint32_t magic = packed->size >= WORD ? word_at(packed->data) : 0;
+    /* Its magic number and its size, at least. */
+    const uint32_t magic = packed->size >= 2 * WORD ? word_at(packed->data) : 0;
 
     return magic == MAGIC_LZ4 || magic == MAGIC_ZSTD;
 }
