@@ -225,6 +225,34 @@ void vmhi_kvm_put_balloon(struct wire_message *message, uint64_t memory)
     wire_put_u64(message, WIRE_T_MEMORY, memory);
 }
 
+/* --- the debug ports --- */
+
+static gboolean tell_debug(starting *s, vmh_error **error)
+{
+    const char *path = vmhi_spec_str(s->spec, "debug.console");
+    uint64_t    port = 0;
+    int         file = -1;
+    gboolean    done;
+
+    vmhi_spec_u64(s->spec, "debug.exit", &port);
+    if (!path && !port)
+        return TRUE;
+    wire_begin(&s->message, WIRE_DEBUG, 1);
+    wire_put_u64(&s->message, WIRE_T_ADDRESS, port);
+    if (path) {
+        file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+        if (file < 0) {
+            vmhi_error_set_native(error, vmhi_kvm_file_error(errno), VMHI_KVM, errno, "debug.console",
+                                  "debug.console: cannot open %s: %s", path, g_strerror(errno));
+            return FALSE;
+        }
+        wire_put_descriptor(&s->message, file);
+    }
+    done = tell(s, error);
+    vmhi_kvm_close(file);
+    return done;
+}
+
 /* --- what becomes of it --- */
 
 static void put_policy(struct wire_message *message, const vmh_spec *spec, const char *property, uint32_t tag)
@@ -279,8 +307,9 @@ static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
     /* The groups come before the guest's memory is used, all of which is to be counted. */
     if (!tell_machine(s, error) || !vmhi_kvm_group_apply(s->host, s->uuid, s->spec, error) || !tell_pins(s, error) ||
         !tell_image(s, WIRE_KERNEL, "boot.kernel", error) || !tell_image(s, WIRE_INITRD, "boot.initrd", error) ||
-        !vmhi_kvm_add_consoles(s->ours, s->spec, error) || !tell_policy(s, error) || !tell_balloon(s, error) ||
-        !tell_rng(s, error) || !tell_vsock(s, error) || !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
+        !vmhi_kvm_add_consoles(s->ours, s->spec, error) || !tell_debug(s, error) || !tell_policy(s, error) ||
+        !tell_balloon(s, error) || !tell_rng(s, error) || !tell_vsock(s, error) ||
+        !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
         return FALSE;
     wire_begin(&s->message, WIRE_BOOT, 1);
     wire_put_u64(&s->message, WIRE_T_PAUSED, paused ? 1 : 0);

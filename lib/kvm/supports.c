@@ -38,6 +38,8 @@ static const struct {
     {"vsock.cid", NULL},
     {"console.<id>.to", NULL},
     {"console.<id>.type", NULL},
+    {"debug.console", NULL},
+    {"debug.exit", NULL},
     {"disk.<id>.path", NULL},
     {"disk.<id>.format", "raw"},
     {"disk.<id>.media", "disk"},

@@ -22,7 +22,7 @@ typedef struct {
 
 struct vmhi_domain_row {
     const char *pattern;
-    const char *place;
+    const char *place; /* NULL, as are the functions: nowhere, and its obstacle says why */
     void (*read)(const vmhi_domain_cell *cell, vmh_spec *spec);
     gboolean (*write)(const vmhi_domain_cell *cell, const vmh_spec *spec, vmh_error **error);
     /* Why such a host cannot have it, or NULL: it can. A NULL function: every host can. */

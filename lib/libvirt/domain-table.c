@@ -25,6 +25,12 @@ static const char *no_cgroups(const vmhi_platform *platform)
     return not_qemu(platform);
 }
 
+static const char *no_debug_ports(const vmhi_platform *platform)
+{
+    (void)platform;
+    return "only the built-in engine, kvm:///, has ports for test kernels";
+}
+
 static const char *no_bridges(const vmhi_platform *platform)
 {
     return platform->session ? "an unprivileged libvirt (a session) may not plug NICs into the host's networks; use "
@@ -205,6 +211,8 @@ const vmhi_domain_row vmhi_domain_rows[] = {
     {"share.<id>.path", "source@dir", TEXT, no_shares, NULL, 0},
     {"share.<id>.readonly", "readonly", PRESENCE, no_readonly_shares, NULL, 0},
     {"rng", "devices/rng", vmhi_read_presence, vmhi_write_rng, no_rng, NULL, 0},
+    {"debug.console", NULL, NULL, NULL, no_debug_ports, NULL, 0},
+    {"debug.exit", NULL, NULL, NULL, no_debug_ports, NULL, 0},
     {"vsock.cid", "devices/vsock/cid@address", vmhi_read_number, vmhi_write_vsock, no_vsock, NULL, 0},
     {"balloon", "devices/memballoon@model", vmhi_read_words, vmhi_write_balloon, on_vsphere,
      "yes=virtio,yes=virtio-transitional,yes=virtio-non-transitional,yes=xen,no=none", 0},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Requests, one function each, and the events that tell all who watch. */
 #include "control.h"
+#include "device/debug.h"
 #include "device/pci.h"
 #include "device/power.h"
 #include "loop.h"
@@ -208,6 +209,20 @@ static void take_limits(uint64_t *limits)
     memset(limits, 0, size);
     if (data)
         memcpy(limits, data, length < size ? length : size);
+}
+
+static bool do_debug(struct client *client, struct failure *failure)
+{
+    const uint64_t port = wire_u64(&message, WIRE_T_ADDRESS, 0);
+    const int      file = wire_take_descriptor(&message);
+
+    (void)client;
+    if (in_state(WIRE_NEW, WIRE_NEW, failure) && (!port || debug_add_exit(vm, port, failure)) &&
+        (file < 0 || debug_add_console(vm, file, failure)))
+        return true;
+    if (file >= 0)
+        close(file);
+    return false;
 }
 
 /* Before the guest starts, and while it is there. */
@@ -476,7 +491,7 @@ static const struct {
     {WIRE_NIC, do_nic},         {WIRE_RNG, do_rng},
     {WIRE_BALLOON, do_balloon}, {WIRE_UNPLUG, do_unplug},
     {WIRE_LIMIT, do_limit},     {WIRE_VIRTIO_CONSOLE, do_virtio_console},
-    {WIRE_VSOCK, do_vsock},
+    {WIRE_VSOCK, do_vsock},     {WIRE_DEBUG, do_debug},
 };
 
 static bool serve(struct client *client, uint16_t type, struct failure *failure)

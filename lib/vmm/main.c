@@ -4,8 +4,10 @@
  * the wire; it is not for people.
  */
 #include "control.h"
+#include "device/debug.h"
 #include "device/pci.h"
 #include "device/power.h"
+#include "device/rtc.h"
 #include "loop.h"
 #include "sandbox.h"
 #include <signal.h>
@@ -43,7 +45,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN); /* a pipe that a console goes to may lose its reader */
     if (ioctl(KVM, KVM_GET_API_VERSION, 0UL) != KVM_API_VERSION)
         return die("descriptor 3 is not KVM");
-    if (!loop_init() || !vm_init(&vm, KVM) || !serial_init(&serial, &vm) || !power_init(&vm) || !pci_init(&vm))
+    if (!loop_init() || !vm_init(&vm, KVM) || !serial_init(&serial, &vm) || !power_init(&vm) || !pci_init(&vm) ||
+        !rtc_init(&vm) || !debug_init(&vm))
         return die("cannot begin");
     if (!control_init(&vm, &serial, LISTENER, FIRST_CLIENT, LAST_WORDS))
         return die("cannot serve");

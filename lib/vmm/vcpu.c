@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+static _Thread_local struct vcpu *self;
+
 static void on_kick(int number)
 {
     (void)number; /* it is enough that the system call ends */
@@ -82,6 +84,14 @@ static void crash(const struct vcpu *vcpu, const char *what)
              r.rbx, r.rcx, r.rdx, r.rsi, r.rdi);
 }
 
+void vcpu_crash(struct vm *vm, const char *what)
+{
+    if (self)
+        crash(self, what);
+    else
+        vm_wants(vm, VM_CRASH, "%s", what);
+}
+
 static void handle_system_event(const struct vcpu *vcpu)
 {
     switch (vcpu->run->system_event.type) {
@@ -137,6 +147,7 @@ static void *run(void *data)
 {
     struct vcpu *vcpu = data;
 
+    self = vcpu;
     sandbox_enter_thread(SANDBOX_VCPU);
     while (may_run(vcpu)) {
         /* The test of immediate_exit within makes sure that no kick is lost. */

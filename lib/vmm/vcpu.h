@@ -15,3 +15,5 @@ bool vcpu_pin(struct vcpu *vcpu, const cpu_set_t *affinity);
 /* Makes it look whether it is to be held. */
 void vcpu_kick(struct vcpu *vcpu);
 void vcpu_join(struct vcpu *vcpu);
+/* Of the vCPU whose thread this is, as the guest itself says: the VM crashes, with its registers. */
+void vcpu_crash(struct vm *vm, const char *what);

@@ -64,6 +64,7 @@ struct vm {
     struct image modules[VM_MODULES]; /* the first is the initrd */
     unsigned     module_count;
     struct entry entry;
+    uint8_t      generation[16]; /* another number when the guest is not what it was before */
 
     /* Under the lock. */
     pthread_mutex_t lock;

@@ -27,7 +27,7 @@ enum wire_type {
     WIRE_KERNEL = 2,  /* descriptor: the image; KIND, CMDLINE, and for flat ones ADDRESS and MODE */
     WIRE_INITRD = 3,  /* descriptor: the file. Several are the modules of multiboot; CMDLINE */
     WIRE_SERIAL = 4, /* descriptor: a file that gets what the guest says, or a socket to accept one at a time; KIND */
-    WIRE_DEBUG = 5,  /* the debug console and the debug exit port are there */
+    WIRE_DEBUG = 5,  /* ADDRESS: the debug exit is at this port; descriptor: a file for the debug console */
     WIRE_BOOT = 6,   /* PAUSED */
     WIRE_PAUSE = 7,
     WIRE_RESUME = 8,

@@ -48,6 +48,8 @@ static const struct {
      "read-only on the host"},
     {"accelerator=kvm", &test_driver, VMH_ERR_UNSUPPORTED, "accelerator", "leave it at auto"},
     {"share.x.path=/x", &qemu, VMH_ERR_VALUE, "share.x.path", "memory.shared"},
+    {"debug.exit=244", &qemu, VMH_ERR_UNSUPPORTED, "debug.exit", "built-in engine"},
+    {"debug.console=/x", &test_driver, VMH_ERR_UNSUPPORTED, "debug.console", "built-in engine"},
     {"tpm=yes", &xen, VMH_ERR_UNSUPPORTED, "tpm", "QEMU"},
     {"security.label=x", &xen, VMH_ERR_UNSUPPORTED, "security.label", "AppArmor"},
 };

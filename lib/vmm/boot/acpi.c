@@ -2,8 +2,10 @@
 /* The tables of a hardware-reduced machine: RSDP, XSDT, FADT, MADT, MCFG and DSDT. */
 #include "acpi.h"
 #include "../cpuid.h"
+#include "../device/debug.h"
 #include "../device/pci.h"
 #include "../device/power.h"
+#include "../device/rtc.h"
 #include "../device/serial.h"
 #include "aml.h"
 #include "boot.h"
@@ -19,14 +21,15 @@ enum {
     ACCESS_BYTE = 1,
     ACCESS_DWORD = 3,
     BUTTON_PRESSED = 0x80, /* what a Notify says */
+    GENERATION_CHANGED = 0x80,
     DEVICE_CHECK = 1,
     EJECT_REQUEST = 3,
     CONTROL_METHOD_BUTTON = 1 << 4,
     SLEEP_BUTTON_ABSENT = 1 << 5,
+    CLOCK_WAKES_NOBODY = 1 << 6,
     HAS_RESET_REGISTER = 1 << 10,
     HARDWARE_REDUCED = 1 << 20,
     NO_VGA = 1 << 2,
-    NO_CLOCK = 1 << 5,
 };
 
 struct header {
@@ -57,7 +60,8 @@ struct root_pointer {
 /* The fields of a FADT that are not zero, at the offsets that ACPI gives them. */
 struct fixed {
     struct header  header;
-    uint8_t        before_boot[109 - sizeof(struct header)];
+    uint8_t        before_century[108 - sizeof(struct header)];
+    uint8_t        century; /* its place in the clock's memory */
     uint16_t       boot_architecture;
     uint8_t        reserved;
     uint32_t       flags;
@@ -160,6 +164,48 @@ static void add_serial(struct aml *aml)
     aml_close(aml, device);
 }
 
+/* What a device has that has ports, and no interrupt. */
+static void add_ports(struct aml *aml, uint16_t port, uint8_t ports)
+{
+    const struct aml_resources resources = aml_open_resources(aml);
+
+    aml_ports(aml, port, ports);
+    aml_close_resources(aml, resources);
+}
+
+static void add_clock(struct aml *aml)
+{
+    const size_t device = aml_open_device(aml, "RTC_");
+
+    aml_name_id(aml, "_HID", "PNP0B00");
+    add_ports(aml, RTC_PORT, RTC_PORTS);
+    aml_close(aml, device);
+}
+
+static void add_panic(struct aml *aml)
+{
+    const size_t device = aml_open_device(aml, "PEVT");
+
+    aml_name_text(aml, "_HID", "QEMU0001"); /* by which drivers know it, whoever made the machine */
+    add_ports(aml, DEBUG_PANIC_PORT, 1);
+    aml_close(aml, device);
+}
+
+/* The drivers know it by either identifier, and ask where in memory its number is. */
+static void add_generation(struct aml *aml)
+{
+    const size_t device = aml_open_device(aml, "VGEN");
+
+    aml_name_text(aml, "_HID", "VMGENCTR");
+    aml_name_text(aml, "_CID", "VM_Gen_Counter");
+    aml_name_text(aml, "_DDN", "VM_Gen_Counter");
+    const size_t address = aml_open_package(aml, "ADDR", 2);
+    aml_integer(aml, BOOT_GENERATION);
+    aml_integer(aml, 0);
+    aml_close(aml, address);
+    aml_close(aml, device);
+}
+
 /* A region of ports with one field. */
 static void add_register(struct aml *aml, const char *region, const char *field, uint16_t port, uint8_t bytes,
                          uint8_t access)
@@ -216,6 +262,7 @@ static void add_events(struct aml *aml)
     const size_t open = aml_open_method(aml, "_EVT", 1);
     load_local(aml, "EVTS", 0);
     aml_notify_if(aml, 0, POWER_EVENT_BUTTON, "PWRB", BUTTON_PRESSED);
+    aml_notify_if(aml, 0, POWER_EVENT_GENERATION, "VGEN", GENERATION_CHANGED);
     load_local(aml, "PCII", 1);
     notify_slots(aml, 1, DEVICE_CHECK);
     load_local(aml, "PCIO", 2);
@@ -265,6 +312,9 @@ static uint64_t write_dsdt(struct tables *tables, bool *fits)
     const size_t scope = aml_open_scope(&aml, "\\_SB_");
 
     add_serial(&aml);
+    add_clock(&aml);
+    add_panic(&aml);
+    add_generation(&aml);
     add_bridge(&aml);
     add_events(&aml);
     aml_close(&aml, scope);
@@ -285,8 +335,10 @@ static void write_fadt(struct tables *tables, uint64_t dsdt)
 {
     const struct fixed fixed = {
         .header = header("FACP", 6),
-        .boot_architecture = NO_VGA | NO_CLOCK,
-        .flags = CONTROL_METHOD_BUTTON | SLEEP_BUTTON_ABSENT | HAS_RESET_REGISTER | HARDWARE_REDUCED,
+        .century = RTC_CENTURY,
+        .boot_architecture = NO_VGA,
+        .flags =
+            CONTROL_METHOD_BUTTON | SLEEP_BUTTON_ABSENT | CLOCK_WAKES_NOBODY | HAS_RESET_REGISTER | HARDWARE_REDUCED,
         .reset = port(POWER_PORT + POWER_RESET),
         .reset_value = POWER_RESET_VALUE,
         .minor = 3,

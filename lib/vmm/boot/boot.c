@@ -165,6 +165,7 @@ bool boot_load(struct vm *vm, struct failure *failure)
     file.data = data;
     loaded = read_all(vm->kernel.descriptor, "boot.kernel", data, file.size, failure) && load(vm, &file, failure) &&
              check_entry(vm, failure) && acpi_write(vm, failure);
+    boot_copy(vm, BOOT_GENERATION, vm->generation, sizeof(vm->generation));
     write_firmware(vm);
     munmap(data, file.size);
     return loaded;

@@ -11,7 +11,8 @@ enum {
     BOOT_STACK = 0x8ff0,
     BOOT_FREE = 0xf000, /* the end of the tables that the first CPU is entered with */
     BOOT_CMDLINE = 0x20000,
-    BOOT_EBDA = 0x9fc00, /* the end of what is usable below 1 MiB */
+    BOOT_EBDA = 0x9fc00,       /* the end of what is usable below 1 MiB */
+    BOOT_GENERATION = 0xdf000, /* a page of its own, as its specification wants it */
     BOOT_TABLES = 0xe0000,
     BOOT_FIRMWARE = 0xffff0, /* where a CPU would find it after a reset */
     BOOT_MEGABYTE = 0x100000

@@ -15,7 +15,13 @@ enum {
     POWER_PCI_OUT = 12, /* those that the guest is asked to give up; written: those that it gives up */
     POWER_LINE = 9
 };
-enum { POWER_RESET_VALUE = 1, POWER_SLEEP_OFF = 5, POWER_EVENT_BUTTON = 1, POWER_EVENT_PCI = 2 };
+enum {
+    POWER_RESET_VALUE = 1,
+    POWER_SLEEP_OFF = 5,
+    POWER_EVENT_BUTTON = 1,
+    POWER_EVENT_PCI = 2,
+    POWER_EVENT_GENERATION = 4
+};
 
 bool power_init(struct vm *vm);
 void power_reset(void);

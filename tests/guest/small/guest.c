@@ -2,9 +2,11 @@
 /*
  * A guest of a few kilobytes for hosts on which Linux cannot run: it says on its serial console what the larger test
  * guest says, counts by its timer, echoes lines, and powers off at the button. Between interrupts it sleeps.
- * Arguments that it knows: tick=MILLISECONDS, read, by which it reads its disk all the time, and crash, panic or
- * reboot, which it does after the first tick.
+ * Arguments that it knows: tick=MILLISECONDS; read, by which it reads its disk all the time; cpus=NUMBER, so many of
+ * which it starts; touch=MIB, as often as wanted, where it writes to memory and reads it; clock, to say the date;
+ * say=WORD, on the debug console; and crash, panic, exit=NUMBER or reboot, which it does after the first tick.
  */
+#include "cpus.h"
 #include "disk.h"
 
 enum {
@@ -15,11 +17,16 @@ enum {
     POWER_RESET = 2,
     POWER_EVENT = 4,
     POWER_LINE = 9,
+    CLOCK = 0x70,
+    PANIC = 0x505,
+    DEBUG_CONSOLE = 0xe9,
+    DEBUG_EXIT = 0xf4,
 
     VECTOR_TIMER = 0x30,
     VECTOR_SERIAL = 0x31,
     VECTOR_POWER = 0x32,
     VECTOR_DISK = 0x33,
+    VECTOR_CALL = 0x34,
     VECTOR_SPURIOUS = 0xff,
 
     APIC_END = 0xb0,
@@ -181,6 +188,7 @@ static void begin(unsigned tick_ms)
     set_gate(VECTOR_SERIAL, on_serial);
     set_gate(VECTOR_POWER, on_power);
     set_gate(VECTOR_DISK, on_disk);
+    set_gate(VECTOR_CALL, cpus_on_call);
     set_gate(VECTOR_SPURIOUS, on_nothing);
     __asm__ volatile("lidt %0" : : "m"(table));
     out(0x21, 0xff);
@@ -222,6 +230,83 @@ static unsigned number(const char *text, unsigned fallback)
     return value ? value : fallback;
 }
 
+/* --- what it finds --- */
+
+static void start_cpus(unsigned count)
+{
+    cpus_start(count, VECTOR_CALL);
+    say("cpus with ids");
+    for (unsigned i = 0; i < count; i++) {
+        say(" ");
+        say_number(cpus_id(i));
+    }
+    say("\n");
+}
+
+extern uint64_t level3[];
+
+/* A word as it is in memory, however high; of those above 4 GiB one at a time. */
+static volatile uint64_t *word_at(uint64_t address)
+{
+    static _Alignas(4096) uint64_t level2[512];
+
+    if (address >> 32) {
+        level2[address >> 21 & 511] = (address & ~UINT64_C(0x1fffff)) | 0x83;
+        level3[address >> 30] = (uint64_t)level2 | 3;
+        __asm__ volatile("mov %%cr3, %%rax; mov %%rax, %%cr3" : : : "rax", "memory");
+    }
+    return (volatile uint64_t *)address;
+}
+
+/* The last word below so many MiB: what is written there stays there, and comes nowhere else. */
+static void touch(unsigned mib)
+{
+    static volatile uint64_t other;
+    volatile uint64_t *const place = word_at(((uint64_t)mib << 20) - 8);
+
+    other = 0;
+    *place = UINT64_C(0x1122334455667788);
+    if (*place != UINT64_C(0x1122334455667788) || other)
+        return;
+    say("touched ");
+    say_number(mib);
+    say("\n");
+}
+
+static void say_clock(void)
+{
+    static const uint8_t registers[] = {0, 2, 4, 7, 8, 9, 0x32}; /* from the seconds to the century */
+
+    say("clock");
+    for (unsigned i = 0; i < sizeof(registers); i++) {
+        out(CLOCK, registers[i]);
+        const uint8_t value = in(CLOCK + 1);
+        say(" ");
+        say_number((value >> 4) * 10u + (value & 15u));
+    }
+    say("\n");
+}
+
+static void say_word(const char *word)
+{
+    if (in(DEBUG_CONSOLE) != DEBUG_CONSOLE)
+        say("no debug console\n");
+    for (; *word && *word != ' '; word++)
+        out(DEBUG_CONSOLE, (uint8_t)*word);
+}
+
+static void look_around(const char *cmdline)
+{
+    if (argument(cmdline, "cpus="))
+        start_cpus(number(argument(cmdline, "cpus="), 1));
+    for (const char *at = cmdline; (at = argument(at, "touch="));)
+        touch(number(at, 1));
+    if (argument(cmdline, "clock"))
+        say_clock();
+    if (argument(cmdline, "say="))
+        say_word(argument(cmdline, "say="));
+}
+
 /* --- what it does --- */
 
 static void power_off(void)
@@ -247,6 +332,10 @@ static void obey(const char *cmdline)
         crash();
     if (argument(cmdline, "reboot"))
         out(POWER + POWER_RESET, 1);
+    if (argument(cmdline, "panic"))
+        out(PANIC, in(PANIC));
+    if (argument(cmdline, "exit="))
+        out(DEBUG_EXIT, (uint8_t)number(argument(cmdline, "exit="), 0));
 }
 
 void guest_main(const struct start_info *info);
@@ -256,6 +345,7 @@ void guest_main(const struct start_info *info)
     unsigned    said = 0;
 
     begin(number(argument(cmdline, "tick="), 1000));
+    look_around(cmdline);
     say("vmhost-guest: ready cpus=1\n");
     if (argument(cmdline, "read"))
         disk_begin(VECTOR_DISK);
