@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A guest's console on this terminal: keys to the guest, bytes from the guest, Ctrl-] leaves. */
+/* A guest's console on this terminal: keys to the guest, bytes from the guest, Ctrl-] leaves; and streams like it. */
 #include "cli.h"
 #include <errno.h>
 #include <glib-unix.h>
@@ -97,7 +97,8 @@ static gboolean send_keys(int fd, GByteArray *unsent)
     return sent >= 0 || errno == EAGAIN || errno == EINTR;
 }
 
-static cli_console_end relay(int fd)
+/* What is sent until the input ends; halves: then that half of the descriptor ends as well. */
+static cli_console_end relay(int fd, gboolean halves)
 {
     g_autoptr(GByteArray) unsent = g_byte_array_new();
     gboolean keys = TRUE, guest = TRUE;
@@ -117,6 +118,10 @@ static cli_console_end relay(int fd)
             return CLI_CONSOLE_LEFT;
         if (polls[0].revents & POLLOUT)
             guest = send_keys(fd, unsent);
+        if (halves && !keys && !unsent->len) {
+            shutdown(fd, SHUT_WR);
+            halves = FALSE;
+        }
         if (polls[0].revents & ~POLLOUT) {
             length = read(fd, data, sizeof data);
             if (length == 0 || (length < 0 && errno != EINTR))
@@ -134,9 +139,19 @@ cli_console_end cli_console(int fd)
 
     cli_catch_signals();
     raw_terminal();
-    end = relay(fd);
+    end = relay(fd, FALSE);
     restore_terminal();
     cli_on_signal(NULL);
+    close(fd);
+    return end;
+}
+
+cli_console_end cli_stream(int fd)
+{
+    cli_console_end end;
+
+    cli_catch_signals();
+    end = relay(fd, TRUE);
     close(fd);
     return end;
 }

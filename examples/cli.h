@@ -129,3 +129,6 @@ typedef enum {
 
 /* Copies between the descriptor, which it closes, and stdin and stdout, a terminal in raw mode or pipes. */
 cli_console_end cli_console(int fd);
+
+/* The same for a stream whose other side is to see the end of stdin; a terminal stays as it is, and Ctrl-C leaves. */
+cli_console_end cli_stream(int fd);

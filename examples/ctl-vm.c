@@ -300,6 +300,52 @@ static int run_console(char **arguments)
     return status;
 }
 
+/* The next connection of the guest's; what listens is closed. */
+static int accept_one(vmh_vm *vm, int listener, vmh_error **error)
+{
+    int32_t fd = VMH_ERR_TIMEOUT;
+
+    cli_catch_signals();
+    while (fd == VMH_ERR_TIMEOUT && !cli_signal()) {
+        vmh_error_free(*error);
+        *error = NULL;
+        fd = vmh_vm_accept(vm, listener, 100, NULL, 0, error);
+    }
+    close(listener);
+    return fd;
+}
+
+static int run_vsock(char **arguments)
+{
+    gboolean   listens = strcmp(arguments[1], "listen") == 0;
+    vmh_error *error = NULL;
+    vmh_host  *host = NULL;
+    vmh_vm    *vm = NULL;
+    guint64    port;
+    int        status, fd;
+
+    if (!listens && strcmp(arguments[1], "connect") != 0)
+        return cli_usage_error("vsock: \"%s\" is neither connect nor listen", arguments[1]);
+    if (!g_ascii_string_to_unsigned(arguments[2], 10, 0, G_MAXUINT32 - 1, &port, NULL))
+        return cli_usage_error("vsock: \"%s\" is no port from 0 to %u", arguments[2], G_MAXUINT32 - 1);
+    status = ctl_vm(arguments[0], &host, &vm);
+    if (status != CLI_OK)
+        return status;
+    fd = listens ? vmh_vm_listen(vm, (uint32_t)port, 0, &error) : vmh_vm_connect(vm, (uint32_t)port, 0, &error);
+    if (fd >= 0 && listens)
+        fd = accept_one(vm, fd, &error);
+    if (fd >= 0)
+        status = cli_stream(fd) == CLI_CONSOLE_OUTPUT ? CLI_FAILED : CLI_OK;
+    else if (cli_signal())
+        vmh_error_free(error);
+    else
+        status = cli_fail(error, "%s port %s of \"%s\"", listens ? "listening at" : "connecting to", arguments[2],
+                          arguments[0]);
+    vmh_vm_unref(vm);
+    vmh_host_unref(host);
+    return status;
+}
+
 static const GOptionEntry create_options[] = {
     {"start", 0, 0, G_OPTION_ARG_NONE, &start, "Run it at once", NULL},
     {"paused", 0, 0, G_OPTION_ARG_NONE, &paused, "Start it, its CPUs waiting for resume", NULL},
@@ -341,4 +387,6 @@ const ctl_verb ctl_vm_verbs[] = {
     {"update", "VM PATH=VALUE...", 2, -1, "Change properties, with a verdict on each", update_options, run_update},
     {"migrate", "VM URI", 2, 2, "Move it to another host while it runs", migrate_options, run_migrate},
     {"console", "VM [NAME]", 1, 2, "Its console on this terminal", console_options, run_console},
+    {"vsock", "VM connect|listen PORT", 3, 3, "Join standard input and output with a socket of the guest's", NULL,
+     run_vsock},
     {NULL, NULL, 0, 0, NULL, NULL, NULL}};

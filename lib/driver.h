@@ -105,6 +105,14 @@ typedef struct {
     gboolean (*update)(vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, uint64_t flags,
                        uint64_t generation, vmhi_verdicts *verdicts, vmhi_task *task, vmh_error **error);
     int (*console)(vmhi_driver_host *host, const char *uuid, const char *name, uint64_t flags, vmh_error **error);
+    /*
+     * Streams to a port of the guest's sockets, and from it to a port of the host: of the first and what listens, the
+     * descriptor. accept() never waits: -1 without an error says that there is no connection now. A driver that has
+     * them not says so by supports(), and has NULL.
+     */
+    int (*connect)(vmhi_driver_host *host, const char *uuid, uint32_t port, uint64_t flags, vmh_error **error);
+    int (*listen)(vmhi_driver_host *host, const char *uuid, uint32_t port, uint64_t flags, vmh_error **error);
+    int (*accept)(vmhi_driver_host *host, int listener, uint32_t *from, vmh_error **error);
     /* destination is a host of the same driver. Returns the UUID there. */
     char *(*migrate)(vmhi_driver_host *host, const char *uuid, vmhi_driver_host *destination, const vmh_spec *options,
                      uint64_t flags, vmhi_task *task, vmh_error **error);

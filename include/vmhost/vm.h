@@ -108,5 +108,32 @@ VMH_API vmh_job *vmh_vm_migrate(vmh_vm *vm, vmh_host *destination, const vmh_spe
  */
 VMH_API int32_t vmh_vm_console(vmh_vm *vm, const char *name, uint64_t flags, vmh_error **error);
 
+/*
+ * The guest's sockets (vsock), where the VM has vsock.cid. Each of these gives a descriptor (a socket, close-on-exec,
+ * blocking; the caller's to close), or is negative. Ports are from 0 to 4294967294.
+ *
+ * connect: a stream to whoever listens at this port in the guest. shutdown() ends either half of it. End of file: the
+ * other side has ended its half, the guest starts anew, or the VM has stopped. VMH_ERR_UNREACHABLE: nobody listens
+ * there, or the guest has no driver yet; VMH_ERR_TIMEOUT: it does not answer; VMH_ERR_NOT_FOUND: the VM has no
+ * vsock.cid; VMH_ERR_STATE: not running; VMH_ERR_UNSUPPORTED. flags: 0. Since 0.1.
+ */
+VMH_API int32_t vmh_vm_connect(vmh_vm *vm, uint32_t port, uint64_t flags, vmh_error **error);
+
+/*
+ * Listens at this port of the host, whose address is 2, for this VM alone, until the descriptor is closed or the VM
+ * stops. It is for vmh_vm_accept(), and for polling: readable when there is a connection, or the end. Errors as
+ * above; VMH_ERR_BUSY: another program listens there. flags: 0. Since 0.1.
+ */
+VMH_API int32_t vmh_vm_listen(vmh_vm *vm, uint32_t port, uint64_t flags, vmh_error **error);
+
+/*
+ * The next connection at what vmh_vm_listen() gave: a stream as above, and in *from, which may be NULL, the guest's
+ * port. timeout_ms: negative waits for ever, 0 only looks. From any thread; of several, one gets it. VMH_ERR_TIMEOUT:
+ * there was none; VMH_ERR_STATE: the VM has stopped; VMH_ERR_ARGUMENT: the descriptor is another. flags: 0. Since
+ * 0.1.
+ */
+VMH_API int32_t vmh_vm_accept(vmh_vm *vm, int32_t listener, int64_t timeout_ms, uint32_t *from, uint64_t flags,
+                              vmh_error **error);
+
 VMH_END_DECLS
 #endif

@@ -28,6 +28,7 @@ struct vmhi_call {
     uint64_t  generation;
     vmhi_verb verb;
     char     *text;
+    uint32_t  port;
     void *(*run)(vmhi_call *call, vmh_job *job, vmh_error **error);
 };
 

@@ -223,7 +223,7 @@ vmh_job *vmh_vm_migrate(vmh_vm *vm, vmh_host *destination, const vmh_spec *optio
     return vmhi_call_start(call, "vm.migrate", VMHI_UNLIMITED, unref_vm);
 }
 
-/* --- the console --- */
+/* --- descriptors --- */
 
 /* A descriptor on its way to the caller: nobody may be left to take it. */
 static void close_fd(void *result)
@@ -239,21 +239,113 @@ static void *run_console(vmhi_call *call, G_GNUC_UNUSED vmh_job *job, vmh_error 
     return fd < 0 ? NULL : GINT_TO_POINTER(fd + 1);
 }
 
-int32_t vmh_vm_console(vmh_vm *vm, const char *name, uint64_t flags, vmh_error **error)
+/* Takes the call, which brings a descriptor. */
+static int32_t ask_for_fd(vmhi_call *call, const char *verb, vmh_error **error)
 {
     vmh_error *failure = NULL;
-    vmhi_call *call;
-    void      *fd;
+    void      *fd = vmhi_call_ask(call, verb, close_fd, &failure);
     int32_t    code;
 
-    if (!vmhi_check(vm, "vm", error) || !vmhi_check_flags(flags, VMH_CONSOLE_FORCE, error))
-        return vmhi_code(error, VMH_ERR_ARGUMENT);
-    call = vmhi_call_new(vm->host, vm, flags, run_console);
-    call->text = g_strdup(name);
-    fd = vmhi_call_ask(call, "vm.console", close_fd, &failure);
     if (fd)
         return GPOINTER_TO_INT(fd) - 1;
     code = vmh_error_code(failure);
     vmhi_error_move(error, failure);
     return code;
+}
+
+int32_t vmh_vm_console(vmh_vm *vm, const char *name, uint64_t flags, vmh_error **error)
+{
+    vmhi_call *call;
+
+    if (!vmhi_check(vm, "vm", error) || !vmhi_check_flags(flags, VMH_CONSOLE_FORCE, error))
+        return vmhi_code(error, VMH_ERR_ARGUMENT);
+    call = vmhi_call_new(vm->host, vm, flags, run_console);
+    call->text = g_strdup(name);
+    return ask_for_fd(call, "vm.console", error);
+}
+
+/* --- the guest's sockets --- */
+
+static void *run_connect(vmhi_call *call, G_GNUC_UNUSED vmh_job *job, vmh_error **error)
+{
+    vmhi_link *link = call->host->link;
+    int        fd = link->driver->connect(link->remote, call->vm->record->uuid, call->port, call->flags, error);
+
+    return fd < 0 ? NULL : GINT_TO_POINTER(fd + 1);
+}
+
+static void *run_listen(vmhi_call *call, G_GNUC_UNUSED vmh_job *job, vmh_error **error)
+{
+    vmhi_link *link = call->host->link;
+    int        fd = link->driver->listen(link->remote, call->vm->record->uuid, call->port, call->flags, error);
+
+    return fd < 0 ? NULL : GINT_TO_POINTER(fd + 1);
+}
+
+static gboolean check_port(uint32_t port, vmh_error **error)
+{
+    if (port == UINT32_MAX)
+        vmhi_error_set(error, VMH_ERR_ARGUMENT, "port is from 0 to %" G_GUINT32_FORMAT, UINT32_MAX - 1);
+    return port != UINT32_MAX;
+}
+
+int32_t vmh_vm_connect(vmh_vm *vm, uint32_t port, uint64_t flags, vmh_error **error)
+{
+    vmhi_call *call;
+
+    if (!vmhi_check(vm, "vm", error) || !vmhi_check_flags(flags, 0, error) || !check_port(port, error))
+        return vmhi_code(error, VMH_ERR_ARGUMENT);
+    call = vmhi_call_new(vm->host, vm, flags, run_connect);
+    call->port = port;
+    return ask_for_fd(call, "vm.connect", error);
+}
+
+int32_t vmh_vm_listen(vmh_vm *vm, uint32_t port, uint64_t flags, vmh_error **error)
+{
+    vmhi_call *call;
+
+    if (!vmhi_check(vm, "vm", error) || !vmhi_check_flags(flags, 0, error) || !check_port(port, error))
+        return vmhi_code(error, VMH_ERR_ARGUMENT);
+    call = vmhi_call_new(vm->host, vm, flags, run_listen);
+    call->port = port;
+    return ask_for_fd(call, "vm.listen", error);
+}
+
+/* Several threads may wait at one listener, and one of them gets what comes. */
+static int accept_one(vmhi_link *link, int32_t listener, int64_t timeout_ms, uint32_t *from, vmh_error **error)
+{
+    const gint64 end = g_get_monotonic_time() + MIN(timeout_ms, G_MAXINT64 / 4000) * 1000;
+    vmh_error   *failure = NULL;
+    GPollFD      wait = {.fd = listener, .events = G_IO_IN};
+    gint64       left_ms = timeout_ms;
+    int          fd;
+
+    while ((fd = link->driver->accept(link->remote, listener, from, &failure)) < 0 && !failure && left_ms != 0) {
+        g_poll(&wait, 1, left_ms < 0 ? -1 : (gint)MIN(left_ms, G_MAXINT));
+        if (timeout_ms > 0)
+            left_ms = MAX((end - g_get_monotonic_time()) / 1000, 0);
+    }
+    if (fd < 0 && !failure)
+        vmhi_error_set(&failure, VMH_ERR_TIMEOUT, "the guest has not connected");
+    vmhi_error_move(error, failure);
+    return fd;
+}
+
+int32_t vmh_vm_accept(vmh_vm *vm, int32_t listener, int64_t timeout_ms, uint32_t *from, uint64_t flags,
+                      vmh_error **error)
+{
+    vmh_error *failure = NULL;
+    uint32_t   port = 0;
+    int        fd;
+
+    if (!vmhi_check(vm, "vm", error) || !vmhi_check_flags(flags, 0, error))
+        return vmhi_code(error, VMH_ERR_ARGUMENT);
+    if (!vmhi_call_supported(vm->host->link, "vm.listen", error))
+        return vmhi_code(error, VMH_ERR_UNSUPPORTED);
+    fd = accept_one(vm->host->link, listener, timeout_ms, &port, &failure);
+    if (fd >= 0 && from)
+        *from = port;
+    fd = fd < 0 ? vmh_error_code(failure) : fd;
+    vmhi_error_move(error, failure);
+    return fd;
 }

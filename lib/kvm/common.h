@@ -103,6 +103,9 @@ gboolean vmhi_kvm_request(int connection, struct wire_message *message, vmh_erro
 /* One request of a VM by its own connection. VMH_ERR_STATE when it does not run. */
 gboolean vmhi_kvm_ask(const vmhi_driver_host *host, const char *uuid, struct wire_message *message,
                       vmh_error **error);
+/* How long a verb may wait for a guest, in microseconds: less than its caller gives it, so that its outcome is known.
+ */
+gint64 vmhi_kvm_patience(const vmhi_driver_host *host);
 /* The error of a verb in the wrong state, which it names. */
 void vmhi_kvm_wrong_state(const vmhi_driver_host *host, const char *uuid, vmh_error **error);
 /* The state in our words. */
@@ -227,4 +230,8 @@ gboolean  vmhi_kvm_act(vmhi_driver_host *host, const char *uuid, vmhi_verb verb,
 gboolean  vmhi_kvm_update(vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, uint64_t flags,
                           uint64_t generation, vmhi_verdicts *verdicts, vmhi_task *task, vmh_error **error);
 int vmhi_kvm_console(vmhi_driver_host *host, const char *uuid, const char *name, uint64_t flags, vmh_error **error);
+int vmhi_kvm_connect_guest(vmhi_driver_host *host, const char *uuid, uint32_t port, uint64_t flags,
+                           vmh_error **error);
+int vmhi_kvm_listen(vmhi_driver_host *host, const char *uuid, uint32_t port, uint64_t flags, vmh_error **error);
+int vmhi_kvm_accept(vmhi_driver_host *host, int listener, uint32_t *from, vmh_error **error);
 gboolean vmhi_kvm_sample(vmhi_driver_host *host, vmh_frame *frame, vmh_error **error);

@@ -138,6 +138,9 @@ const vmhi_driver vmhi_kvm_driver = {
     .act = vmhi_kvm_act,
     .update = vmhi_kvm_update,
     .console = vmhi_kvm_console,
+    .connect = vmhi_kvm_connect_guest,
+    .listen = vmhi_kvm_listen,
+    .accept = vmhi_kvm_accept,
     .migrate = migrate,
     .sample = vmhi_kvm_sample,
 };

@@ -3,7 +3,7 @@
 #include "kvm/update.h"
 #include <string.h>
 
-enum { PATIENCE_US = 30 * G_USEC_PER_SEC, BACK_US = 5 * G_USEC_PER_SEC };
+enum { BACK_US = 5 * G_USEC_PER_SEC };
 
 static const char *const classes[] = {"disk", "nic"};
 
@@ -207,14 +207,6 @@ static gboolean wait_until_gone(vmhi_kvm_change *c, GPtrArray *names, GPtrArray 
     return done && c->lock >= 0;
 }
 
-/* Less than what the caller gives a verb, so that its outcome is known. */
-static gint64 patience(const vmhi_driver_host *host)
-{
-    const gint64 timeout_us = (gint64)vmhi_spec_u64_or_default(host->options, "open", "call.timeout") * 1000;
-
-    return MIN(PATIENCE_US, timeout_us / 2);
-}
-
 /* --- coming and going --- */
 
 static gboolean detach(vmhi_kvm_change *c, GPtrArray *names, vmh_error **error)
@@ -226,7 +218,7 @@ static gboolean detach(vmhi_kvm_change *c, GPtrArray *names, vmh_error **error)
     if (!names->len)
         return TRUE;
     vmhi_task_can_cancel(c->task, TRUE);
-    return wait_until_gone(c, names, c->detached, patience(c->host), vmhi_task_cancellable(c->task), error);
+    return wait_until_gone(c, names, c->detached, vmhi_kvm_patience(c->host), vmhi_task_cancellable(c->task), error);
 }
 
 static gboolean attach(vmhi_kvm_change *c, GPtrArray *names, vmh_error **error)

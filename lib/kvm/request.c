@@ -99,6 +99,13 @@ gboolean vmhi_kvm_request(int connection, struct wire_message *message, vmh_erro
     return FALSE;
 }
 
+gint64 vmhi_kvm_patience(const vmhi_driver_host *host)
+{
+    const gint64 timeout_us = (gint64)vmhi_spec_u64_or_default(host->options, "open", "call.timeout") * 1000;
+
+    return MIN(VMHI_KVM_PATIENCE_S * G_USEC_PER_SEC, timeout_us / 2);
+}
+
 void vmhi_kvm_wrong_state(const vmhi_driver_host *host, const char *uuid, vmh_error **error)
 {
     g_auto(vmhi_kvm_condition) now = vmhi_kvm_look_at(host, uuid);

@@ -122,6 +122,10 @@ int32_t vmhi_libvirt_state(int state, int detail, const char **reason);
 /* Undefines a VM with all that the host keeps of it; as libvirt's calls, 0 or negative. */
 int vmhi_libvirt_undefine(virDomainPtr domain);
 
+/* --- vsock.c --- */
+/* Why a guest's sockets cannot be connected to here, or NULL. Constant. */
+const char *vmhi_libvirt_no_sockets(const vmhi_platform *platform);
+
 /* --- the calls of the contract, by file --- */
 gboolean  vmhi_libvirt_list(vmhi_driver_host *, vmhi_visit, void *, vmh_error **);                    /* list.c */
 gboolean  vmhi_libvirt_look(vmhi_driver_host *, const char *uuid, vmhi_visit, void *, vmh_error **);  /* list.c */
@@ -134,6 +138,7 @@ gboolean  vmhi_libvirt_act(vmhi_driver_host *, const char *, vmhi_verb, uint64_t
 gboolean  vmhi_libvirt_update(vmhi_driver_host *, const char *, const vmh_spec *, uint64_t, uint64_t, vmhi_verdicts *,
                               vmhi_task *, vmh_error **);                                              /* update.c */
 int      vmhi_libvirt_console(vmhi_driver_host *, const char *, const char *, uint64_t, vmh_error **); /* console.c */
+int      vmhi_libvirt_connect(vmhi_driver_host *, const char *, uint32_t, uint64_t, vmh_error **);     /* vsock.c */
 char    *vmhi_libvirt_migrate(vmhi_driver_host *, const char *, vmhi_driver_host *, const vmh_spec *, uint64_t,
                               vmhi_task *, vmh_error **);                    /* migrate.c */
 gboolean vmhi_libvirt_sample(vmhi_driver_host *, vmh_frame *, vmh_error **); /* sample.c */

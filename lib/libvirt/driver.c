@@ -43,6 +43,8 @@ COUNTED(gboolean, update,
 COUNTED(int, console,
         (vmhi_driver_host * host, const char *uuid, const char *name, uint64_t flags, vmh_error **error),
         (host, uuid, name, flags, error))
+COUNTED(int, connect, (vmhi_driver_host * host, const char *uuid, uint32_t port, uint64_t flags, vmh_error **error),
+        (host, uuid, port, flags, error))
 COUNTED(char *, migrate,
         (vmhi_driver_host * host, const char *uuid, vmhi_driver_host *destination, const vmh_spec *options,
          uint64_t flags, vmhi_task *task, vmh_error **error),
@@ -68,6 +70,7 @@ const vmhi_driver vmhi_libvirt_driver = {
     .act = act,
     .update = update,
     .console = console,
+    .connect = connect,
     .migrate = migrate,
     .sample = sample,
 };

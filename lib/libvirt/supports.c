@@ -36,8 +36,22 @@ static gboolean changes(const char *verb)
     return !g_strv_contains(looking, verb);
 }
 
+/* Those whose reasons are not of one of libvirt's drivers alone. */
+static const char *why_not(const vmhi_platform *platform, const char *verb)
+{
+    const char *no_sockets = vmhi_libvirt_no_sockets(platform);
+
+    if (strcmp(verb, "vm.connect") == 0)
+        return no_sockets;
+    if (strcmp(verb, "vm.listen") != 0)
+        return NULL;
+    return no_sockets ? no_sockets : "a port of the host is the same for all its guests: listen there with AF_VSOCK";
+}
+
 static gboolean verb_supported(vmhi_driver_host *host, const char *verb, char **reason)
 {
+    const char *why = why_not(&host->platform, verb);
+
     if (changes(verb) && vmhi_spec_bool_or_default(host->options, "open", "readonly")) {
         *reason = g_strdup("the host was opened with the option readonly");
         return FALSE;
@@ -48,7 +62,9 @@ static gboolean verb_supported(vmhi_driver_host *host, const char *verb, char **
             return FALSE;
         }
     }
-    return TRUE;
+    if (why)
+        *reason = g_strdup(why);
+    return !why;
 }
 
 gboolean vmhi_libvirt_supports(vmhi_driver_host *host, const char *name, char **reason)

@@ -16,6 +16,8 @@
     VERB("vm.update", "Changes properties, now, for the next start, or both.")                                       \
     VERB("vm.migrate", "Moves a running VM to another host.")                                                        \
     VERB("vm.console", "Gives a console as a descriptor.")                                                           \
+    VERB("vm.connect", "Connects to a port of the guest's sockets.")                                                 \
+    VERB("vm.listen", "Waits for connections of the guest's sockets to a port of the host.")                         \
     VERB("vm.describe", "Tells what a VM is.")                                                                       \
     VERB("host.create", "Creates a VM.")                                                                             \
     VERB("host.describe", "Tells what the host is.")                                                                 \

@@ -102,10 +102,10 @@ static void counts_what_is_allocated(stage *s)
 
 static void answers_for_each_verb(stage *s)
 {
-    static const char *const verbs[] = {"vm.start",     "vm.pause",    "vm.resume",   "vm.shutdown",   "vm.reboot",
-                                        "vm.reset",     "vm.stop",     "vm.delete",   "vm.update",     "vm.migrate",
-                                        "vm.console",   "vm.describe", "host.create", "host.describe", "host.sample",
-                                        "host.refresh", "host.events"};
+    static const char *const verbs[] = {"vm.start",      "vm.pause",    "vm.resume",    "vm.shutdown", "vm.reboot",
+                                        "vm.reset",      "vm.stop",     "vm.delete",    "vm.update",   "vm.migrate",
+                                        "vm.console",    "vm.connect",  "vm.listen",    "vm.describe", "host.create",
+                                        "host.describe", "host.sample", "host.refresh", "host.events"};
 
     for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++) {
         g_autofree char *reason = NULL;

@@ -193,6 +193,9 @@ static void call_vm(vmh_host *host, vmh_vm *vm, vmh_spec *spec)
     GIVES_NULL(vmh_vm_migrate, NULL, host, NULL, 0);
     GIVES_NULL(vmh_vm_migrate, vm, NULL, NULL, 0);
     GIVES_CODE(vmh_vm_console, NULL, NULL, 0);
+    GIVES_CODE(vmh_vm_connect, NULL, 1, 0);
+    GIVES_CODE(vmh_vm_listen, NULL, 1, 0);
+    GIVES_CODE(vmh_vm_accept, NULL, 0, 0, NULL, 0);
     GIVES_NULL(vmh_host_create_vm, NULL, spec, 0);
 }
 
@@ -328,6 +331,9 @@ START_TEST(unknown_flags_are_refused)
     REFUSES_FLAG(== NULL, vmh_vm_update(vm, spec, UNKNOWN_FLAG, 0, &error));
     REFUSES_FLAG(== NULL, vmh_vm_migrate(vm, host, NULL, UNKNOWN_FLAG, &error));
     REFUSES_FLAG(< 0, vmh_vm_console(vm, NULL, UNKNOWN_FLAG, &error));
+    REFUSES_FLAG(< 0, vmh_vm_connect(vm, 1, UNKNOWN_FLAG, &error));
+    REFUSES_FLAG(< 0, vmh_vm_listen(vm, 1, UNKNOWN_FLAG, &error));
+    REFUSES_FLAG(< 0, vmh_vm_accept(vm, 0, 0, NULL, UNKNOWN_FLAG, &error));
     REFUSES_FLAG(== NULL, vmh_spec_to_json(spec, UNKNOWN_FLAG, &error));
     ck_assert_int_eq(vmh_vm_state(vm), VMH_VM_RUNNING);
     vmh_spec_unref(spec);
