@@ -12,7 +12,7 @@
 /* Never, which is a time that timers take. */
 #define NEVER ((uint64_t)INT64_MAX)
 
-/* How much time a queue makes up for when its thread was late. */
+/* How much time is made up for at most when a thread was late. */
 #define LATE (SECOND / 5)
 
 typedef unsigned __int128 parts;
@@ -38,14 +38,15 @@ void rate_set(struct rate *rate, uint64_t per_second, uint64_t burst, uint64_t n
         owe(rate, now, owed);
 }
 
-uint64_t rate_book(struct rate *rate, uint64_t amount, uint64_t asked)
+uint64_t rate_book(struct rate *rate, uint64_t amount, uint64_t asked, uint64_t slack)
 {
+    uint64_t earliest = asked > slack ? asked - slack : 0;
     uint64_t opens, early = 0;
 
     if (!rate->per_second || !amount)
-        return asked;
-    if (rate->paid < asked) {
-        rate->paid = asked;
+        return 0;
+    if (rate->paid < earliest) {
+        rate->paid = earliest = asked;
         rate->part = 0;
     }
     opens = rate->paid; /* without its part, lest what follows came after it */
@@ -55,7 +56,7 @@ uint64_t rate_book(struct rate *rate, uint64_t amount, uint64_t asked)
         early = time < opens ? (uint64_t)time : opens;
     }
     owe(rate, rate->paid, (parts)amount * SECOND + rate->part);
-    return opens - early > asked ? opens - early : asked;
+    return opens - early > earliest ? opens - early : earliest;
 }
 
 void rate_cancel(struct rate *rate, uint64_t amount)
@@ -97,15 +98,17 @@ void limiter_set(struct limiter *limiter, const struct rate *rates, unsigned cou
 }
 
 /* Under the lock, as is the next. */
-static void book(struct gate *gate, uint64_t asked)
+static void book(struct gate *gate, uint64_t asked, uint64_t slack)
 {
     gate->version = gate->limiter->version;
-    gate->opens = asked;
+    gate->opens = 0;
     for (unsigned i = 0; i < LIMITER_RATES; i++) {
-        const uint64_t opens = rate_book(&gate->limiter->rates[i], gate->amounts[i], asked);
+        const uint64_t opens = rate_book(&gate->limiter->rates[i], gate->amounts[i], asked, slack);
 
         gate->opens = opens > gate->opens ? opens : gate->opens;
     }
+    if (!gate->opens)
+        gate->opens = asked;
 }
 
 static void take_back(struct gate *gate)
@@ -121,12 +124,16 @@ bool gate_is_guarded(const struct gate *gate)
     return gate->is_waiting || atomic_load(&gate->limiter->is_limiting);
 }
 
-/* A request that was behind another was there when that one was to go, however late its thread is. */
-static uint64_t asked(const struct gate *gate, uint64_t now)
+/*
+ * A request that was behind another was there when that one was to go, however late its thread is. And who asks anew
+ * when the one before has ended would have asked earlier, had that one not been late.
+ */
+static void book_anew(struct gate *gate, uint64_t now)
 {
     if (!gate->last)
-        return now;
-    return now > LATE && gate->last < now - LATE ? now - LATE : gate->last;
+        book(gate, now, gate->late);
+    else
+        book(gate, now > LATE && gate->last < now - LATE ? now - LATE : gate->last, 0);
 }
 
 bool gate_pass(struct gate *gate, const uint64_t amounts[LIMITER_RATES], uint64_t now)
@@ -135,16 +142,17 @@ bool gate_pass(struct gate *gate, const uint64_t amounts[LIMITER_RATES], uint64_
     if (!gate->is_waiting) {
         memcpy(gate->amounts, amounts, sizeof(gate->amounts));
         gate->since = now;
-        book(gate, asked(gate, now));
+        book_anew(gate, now);
     } else if (gate->version != gate->limiter->version) {
         take_back(gate);
-        book(gate, now);
+        book(gate, now, 0);
     }
     pthread_mutex_unlock(&gate->limiter->lock);
     gate->is_waiting = gate->opens > now;
     if (gate->is_waiting)
         return false;
     gate->last = gate->opens;
+    gate->late = now - gate->opens < LATE ? now - gate->opens : LATE;
     gate->waited = now - gate->since;
     return true;
 }

@@ -19,8 +19,9 @@ struct rate {
 
 /* What was booked before is still owed, at the new rate. */
 void rate_set(struct rate *rate, uint64_t per_second, uint64_t burst, uint64_t now);
-/* When an amount may go that is asked for at a time, the earliest that it may be. */
-uint64_t rate_book(struct rate *rate, uint64_t amount, uint64_t asked);
+/* When an amount may go that is asked for at a time; 0: at any. What is not used up to then is lost, but for a slack.
+ */
+uint64_t rate_book(struct rate *rate, uint64_t amount, uint64_t asked, uint64_t slack);
 void     rate_cancel(struct rate *rate, uint64_t amount);
 
 enum { LIMITER_RATES = 6 };
@@ -46,6 +47,7 @@ struct gate {
     uint64_t        since;  /* when it was asked for */
     uint64_t        opens;  /* when it may go */
     uint64_t        last;   /* when the one before it was to go; 0: there was a pause */
+    uint64_t        late;   /* how long after that it went */
     uint64_t        waited; /* how long the last one that went had to wait */
 };
 

@@ -105,6 +105,43 @@ START_TEST(threads_that_are_late_make_up_for_it)
 }
 END_TEST
 
+/* A guest with one request at a time, which asks again some time after the last one went. */
+START_TEST(a_guest_that_waits_for_each_gets_them_all)
+{
+    static const uint64_t some[] = {50, 3000, 10000};
+    g_autoptr(GRand) random = g_rand_new_with_seed(9);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(some); i++) {
+        const uint64_t each = SECOND / some[i];
+
+        begin(some[i], 0);
+        for (unsigned j = 0; j < 50000; j++) {
+            pass_late(1, (uint64_t)g_rand_double_range(random, 0, (double)each * 0.9));
+            gate_rest(&gate);
+            now += each / 2;
+        }
+        assert_within(50000 / ((double)(now - START) / 1e9), (double)some[i], 0.01);
+        /* It is made up for, and no more. */
+        now += 3600 * SECOND;
+        ck_assert(pass(1));
+        ck_assert(!pass(1));
+    }
+}
+END_TEST
+
+START_TEST(a_guest_that_is_slow_saves_up_nothing)
+{
+    begin(1000, 0);
+    for (unsigned i = 0; i < 1000; i++) {
+        pass_late(1, SECOND / 2000);
+        gate_rest(&gate);
+        now += SECOND / 500;
+    }
+    ck_assert(pass(1));
+    ck_assert(!pass(1));
+}
+END_TEST
+
 /* --- bursts --- */
 
 /* How much goes at once. */
@@ -306,7 +343,8 @@ START_TEST(numbers_beyond_all_measure_do_no_harm)
 END_TEST
 
 UNIT_RUN("rate", operations_are_exact_at_every_rate, bytes_are_exact_at_every_rate,
-         threads_that_are_late_make_up_for_it, idleness_saves_up_no_more_than_the_burst, a_burst_is_paid_for,
+         threads_that_are_late_make_up_for_it, a_guest_that_waits_for_each_gets_them_all,
+         a_guest_that_is_slow_saves_up_nothing, idleness_saves_up_no_more_than_the_burst, a_burst_is_paid_for,
          what_is_larger_than_the_burst_goes, a_frozen_thread_makes_up_for_little, queues_share_what_there_is,
          the_tightest_of_several_limits_holds, lifting_the_limit_lets_the_waiting_go, another_rate_holds_at_once,
          what_is_taken_back_is_not_paid_for, numbers_beyond_all_measure_do_no_harm)
