@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Starts a guest on the engine and on QEMU, and ends it. What fails ends the program. */
+#include "sides.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { HEARD_MAX = 64 * 1024, ARGUMENTS = 32 };
+
+static char directory[] = "/tmp/vmhost-bench-XXXXXX";
+
+vmh_host *bench_own_host(void)
+{
+    char uri[64];
+
+    bench_require(mkdtemp(directory) != NULL, NULL, "mkdtemp");
+    snprintf(uri, sizeof(uri), "kvm://%s", directory);
+    return bench_open(uri);
+}
+
+void bench_own_host_free(vmh_host *host)
+{
+    char command[64];
+
+    vmh_host_unref(host);
+    snprintf(command, sizeof(command), "rm -rf %s", directory);
+    bench_require(system(command) == 0, NULL, command);
+}
+
+static vmh_spec *make_spec(const bench_guest *guest)
+{
+    static unsigned number;
+    vmh_error      *error = NULL;
+    vmh_spec       *spec = vmh_spec_new("vm", &error);
+    char            name[32], memory[32];
+
+    snprintf(name, sizeof(name), "bench-%u", number++);
+    snprintf(memory, sizeof(memory), "%sMiB", guest->memory_mib);
+    vmh_spec_set(spec, "name", name, &error);
+    vmh_spec_set(spec, "memory.size", memory, &error);
+    vmh_spec_set(spec, "boot.kernel", guest->kernel, &error);
+    if (guest->initrd)
+        vmh_spec_set(spec, "boot.initrd", guest->initrd, &error);
+    if (guest->cmdline)
+        vmh_spec_set(spec, "boot.cmdline", guest->cmdline, &error);
+    bench_require(error == NULL, error, "the spec");
+    return spec;
+}
+
+bench_running bench_start_ours(vmh_host *host, const bench_guest *guest)
+{
+    vmh_error    *error = NULL;
+    vmh_spec     *spec = make_spec(guest);
+    bench_running running = {0};
+
+    running.job = vmh_host_create_vm(host, spec, VMH_CREATE_START | VMH_CREATE_TRANSIENT, &error);
+    bench_require(vmh_job_wait(running.job, -1, &error) == 0, error, "vmh_host_create_vm");
+    running.vm = vmh_job_result_vm(running.job);
+    running.console = vmh_vm_console(running.vm, NULL, 0, &error);
+    bench_require(running.console >= 0, error, "vmh_vm_console");
+    vmh_spec_unref(spec);
+    return running;
+}
+
+static size_t add(char **arguments, size_t count, const char *option, const char *value)
+{
+    if (!value)
+        return count;
+    arguments[count] = (char *)option;
+    arguments[count + 1] = (char *)value;
+    return count + 2;
+}
+
+bench_running bench_start_peer(const bench_guest *guest)
+{
+    char *arguments[ARGUMENTS] = {"qemu-system-x86_64", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot"};
+    size_t                     count = 5;
+    posix_spawn_file_actions_t actions;
+    bench_running              running = {0};
+    int                        pipes[2];
+
+    count = add(arguments, count, "-M", "microvm");
+    count = add(arguments, count, "-accel", "kvm");
+    count = add(arguments, count, "-cpu", "host");
+    count = add(arguments, count, "-serial", "stdio");
+    count = add(arguments, count, "-m", guest->memory_mib);
+    count = add(arguments, count, "-kernel", guest->kernel);
+    count = add(arguments, count, "-initrd", guest->initrd);
+    add(arguments, count, "-append", guest->cmdline);
+    bench_require(pipe2(pipes, O_CLOEXEC) == 0, NULL, "pipe2");
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, pipes[1], 1);
+    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+    bench_require(posix_spawnp(&running.process, arguments[0], &actions, NULL, arguments, environ) == 0, NULL,
+                  "QEMU");
+    posix_spawn_file_actions_destroy(&actions);
+    close(pipes[1]);
+    running.console = pipes[0];
+    return running;
+}
+
+void bench_hear(const bench_running *running, const char *text)
+{
+    char   *heard = calloc(1, HEARD_MAX);
+    size_t  length = 0;
+    ssize_t more;
+
+    do {
+        more = read(running->console, heard + length, HEARD_MAX - 1 - length);
+        bench_require(more > 0, NULL, heard);
+        length += (size_t)more;
+    } while (!memmem(heard, length, text, strlen(text)));
+    free(heard);
+}
+
+void bench_end(bench_running *running)
+{
+    vmh_error *error = NULL;
+
+    close(running->console);
+    if (running->vm) {
+        bench_require(vmh_job_finish(vmh_vm_stop(running->vm, 0, &error), -1, &error) == 0, error, "vmh_vm_stop");
+    } else {
+        kill(running->process, SIGKILL);
+        waitpid(running->process, NULL, 0);
+    }
+    vmh_vm_unref(running->vm);
+    vmh_job_unref(running->job);
+}
