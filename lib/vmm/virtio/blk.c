@@ -17,6 +17,8 @@ enum {
     SECTOR = BLKFILE_SECTOR,
     DISCARD_ALIGNMENT = 4096 / SECTOR,
     DISCARD_SECTORS = 1 << 22,
+    REQUESTS_AT_ONCE = 8,
+    BYTES_AT_ONCE = 256 * 1024,
     CONFIG_SIZE = offsetof(struct virtio_blk_config, write_zeroes_may_unmap) + 4
 };
 
@@ -324,22 +326,35 @@ static struct request *take_request(struct queue *queue)
     return NULL;
 }
 
-static void take_requests(struct queue *queue)
+/*
+ * true: there may be more, but those that were taken are done first. If all were, the driver would wait for the
+ * device to end them, and then the device for the driver to begin others.
+ */
+static bool take_requests(struct queue *queue)
 {
-    struct request *request;
-    uint8_t         status;
+    unsigned taken = 0;
+    uint64_t bytes = 0;
 
-    while ((request = take_request(queue))) {
+    while (taken < REQUESTS_AT_ONCE && bytes < BYTES_AT_ONCE) {
+        struct request *request = take_request(queue);
+        uint8_t         status;
+
+        if (!request) {
+            if (queue->blk->device.queues[queue->index].broken)
+                virtio_break(&queue->blk->device);
+            return false;
+        }
         if (!may_go(queue, request)) {
             queue->held = request;
-            return;
+            return false;
         }
         status = begin(queue, request);
+        taken++;
+        bytes += request->bytes;
         if (status != VIRTIO_BLK_S_OK)
             end(queue, request, status);
     }
-    if (queue->blk->device.queues[queue->index].broken)
-        virtio_break(&queue->blk->device);
+    return true;
 }
 
 static void end_requests(struct queue *queue)
@@ -361,14 +376,19 @@ static void *serve(void *data)
     sandbox_enter_thread(SANDBOX_WORKER);
     for (;;) {
         const bool is_stopping = queue->stopping;
+        bool       is_more = false;
 
         if (is_stopping)
             put_back_held(queue);
         else
-            take_requests(queue);
+            is_more = take_requests(queue);
+        if (is_more)
+            blkio_submit(&queue->io);
         end_requests(queue);
         if (is_stopping && !queue->io.under_way)
             break;
+        if (is_more)
+            continue;
         if (is_stopping || queue->held || !virtqueue_ask(ring, true) || queue->io.under_way == VIRTQUEUE_SIZE)
             blkio_wait(&queue->io, queue->held != NULL);
         virtqueue_ask(ring, false);

@@ -291,6 +291,12 @@ void blkio_begin(struct blkio *io, struct blkio_request *request)
         do_now(io, request);
 }
 
+void blkio_submit(struct blkio *io)
+{
+    if (io->ring >= 0 && io->to_submit)
+        enter(io, 0);
+}
+
 struct blkio_request *blkio_take_ended(struct blkio *io)
 {
     struct blkio_request *request;

@@ -41,6 +41,8 @@ void blkio_destroy(struct blkio *io);
 
 /* The rest is called by the queue's thread alone. */
 void                  blkio_begin(struct blkio *io, struct blkio_request *request);
+/* The kernel begins with what there is, which a wait does as well. */
+void                  blkio_submit(struct blkio *io);
 struct blkio_request *blkio_take_ended(struct blkio *io);
 /* Until a request ended, or there was a kick, or if that is wanted until the timer's time. */
 void blkio_wait(struct blkio *io, bool timed);
