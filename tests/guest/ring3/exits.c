@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What leaving the guest costs: exit=port writes to a register of the serial port, exit=memory reads one of PCI's
- * configuration, and exit=doorbell rings that of a virtio device, or what is at=ADDRESS; count=N times.
+ * configuration, and exit=doorbell rings that of a virtio device, or what is at=ADDRESS; count=N times, and says how
+ * many cycles a hundred of them took.
  */
 #include "ring3.h"
 #include "virtio.h"
 
-enum { SCRATCH = 0x3ff, WARM = 1000 };
+enum { SCRATCH = 0x3ff, BATCH = 100 };
 
 static volatile uint16_t *doorbell;
 
@@ -25,16 +26,21 @@ static void ring(void)
     *doorbell = 0;
 }
 
+/* The fastest hundred of all: others on the machine take time from a guest, and never give it any. */
 static uint64_t measure(void (*leave)(void), uint64_t count)
 {
-    uint64_t start;
+    uint64_t fastest = UINT64_MAX;
 
-    for (int i = 0; i < WARM; i++)
-        leave();
-    start = cycles();
-    for (uint64_t i = 0; i < count; i++)
-        leave();
-    return cycles() - start;
+    for (uint64_t done = 0; done < count; done += BATCH) {
+        const uint64_t start = cycles();
+        uint64_t       took;
+
+        for (int i = 0; i < BATCH; i++)
+            leave();
+        took = cycles() - start;
+        fastest = took < fastest ? took : fastest;
+    }
+    return fastest;
 }
 
 void guest_main(const char *cmdline)
@@ -58,7 +64,7 @@ void guest_main(const char *cmdline)
         took = measure(ring, count);
     }
     say("exits:");
-    say_value("count", count);
+    say_value("count", BATCH);
     say_value("cycles", took);
     say("\n");
 }
