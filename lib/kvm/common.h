@@ -124,6 +124,8 @@ gboolean vmhi_kvm_add_devices(const vmhi_driver_host *host, int connection, cons
 /* One of them, by its name, such as disk.root. */
 gboolean vmhi_kvm_add_device(const vmhi_driver_host *host, int connection, const vmh_spec *spec, const char *name,
                              vmh_error **error);
+/* Its machine is mmio, the one in which devices stay as they were at the start. */
+gboolean vmhi_kvm_is_without_bus(const vmh_spec *spec);
 /* What a new VM has without being asked for. */
 void vmhi_kvm_complete(vmh_spec *spec);
 /* Our code for an errno about a file that the user named. */

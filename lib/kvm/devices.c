@@ -311,6 +311,11 @@ gboolean vmhi_kvm_add_device(const vmhi_driver_host *host, int connection, const
     return add_nic(h, name + strlen("nic."), error);
 }
 
+gboolean vmhi_kvm_is_without_bus(const vmh_spec *spec)
+{
+    return g_strcmp0(vmhi_spec_str(spec, "machine"), "mmio") == 0;
+}
+
 /* A NIC keeps the address that it gets at first, a console its type, and a VM the most memory that it can have. */
 void vmhi_kvm_complete(vmh_spec *spec)
 {
@@ -319,6 +324,8 @@ void vmhi_kvm_complete(vmh_spec *spec)
 
     if (!vmhi_spec_get(spec, "memory.max", NULL) && vmhi_spec_u64(spec, "memory.size", &memory))
         vmhi_spec_put_u64(spec, "memory.max", memory);
+    if (!vmhi_spec_str(spec, "machine"))
+        vmhi_spec_put(spec, "machine", "pci");
     vmhi_kvm_complete_consoles(spec);
     for (guint i = 0; nics[i]; i++) {
         g_autofree char *path = vmhi_path("nic", nics[i], "mac");

@@ -140,6 +140,12 @@ static gboolean tell_machine(starting *s, vmh_error **error)
     return tell(s, error);
 }
 
+static gboolean tell_transport(starting *s, vmh_error **error)
+{
+    wire_begin(&s->message, WIRE_MMIO, 1);
+    return !vmhi_kvm_is_without_bus(s->spec) || tell(s, error);
+}
+
 static void put_kernel(starting *s)
 {
     static const char *const modes[] = {[WIRE_MODE_REAL] = "real",
@@ -306,10 +312,10 @@ static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
     }
     /* The groups come before the guest's memory is used, all of which is to be counted. */
     if (!tell_machine(s, error) || !vmhi_kvm_group_apply(s->host, s->uuid, s->spec, error) || !tell_pins(s, error) ||
-        !tell_image(s, WIRE_KERNEL, "boot.kernel", error) || !tell_image(s, WIRE_INITRD, "boot.initrd", error) ||
-        !vmhi_kvm_add_consoles(s->ours, s->spec, error) || !tell_debug(s, error) || !tell_policy(s, error) ||
-        !tell_balloon(s, error) || !tell_rng(s, error) || !tell_vsock(s, error) ||
-        !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
+        !tell_transport(s, error) || !tell_image(s, WIRE_KERNEL, "boot.kernel", error) ||
+        !tell_image(s, WIRE_INITRD, "boot.initrd", error) || !vmhi_kvm_add_consoles(s->ours, s->spec, error) ||
+        !tell_debug(s, error) || !tell_policy(s, error) || !tell_balloon(s, error) || !tell_rng(s, error) ||
+        !tell_vsock(s, error) || !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
         return FALSE;
     wire_begin(&s->message, WIRE_BOOT, 1);
     wire_put_u64(&s->message, WIRE_T_PAUSED, paused ? 1 : 0);

@@ -19,6 +19,7 @@ static const struct {
     {"persistent", NULL},
     {"accelerator", "auto|kvm"},
     {"arch", "x86_64"},
+    {"machine", "pci|mmio"},
     {"boot.kernel", NULL},
     {"boot.initrd", NULL},
     {"boot.cmdline", NULL},

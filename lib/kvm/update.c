@@ -79,7 +79,9 @@ static const char *obstacle(const vmhi_kvm_change *u, const char *path)
     g_autofree char *prefix = vmhi_kvm_device_of(path);
 
     if (prefix && is_present(u->spec, prefix) != vmhi_kvm_has_device(u->running, prefix))
-        return vmhi_kvm_why_not_plugged(is_present(u->spec, prefix) ? u->spec : u->running, prefix);
+        return vmhi_kvm_is_without_bus(u->running)
+                   ? "on a machine without a bus (mmio) devices neither come nor go while the VM runs"
+                   : vmhi_kvm_why_not_plugged(is_present(u->spec, prefix) ? u->spec : u->running, prefix);
     if (is_text(path) || is_policy(path))
         return NULL;
     if (g_str_equal(path, "memory.limit"))

@@ -31,6 +31,7 @@ static struct client       clients[CLIENTS];
 static struct wire_message message; /* the one under way */
 static struct wire_message reply;
 static int                 last_words;
+static int                 listener; /* for clients */
 /* What becomes of the VM when it wants this. */
 static int policy[] = {[VM_OFF] = WIRE_DO_STOP, [VM_RESET] = WIRE_DO_RESTART, [VM_CRASH] = WIRE_DO_STOP};
 
@@ -99,6 +100,9 @@ static void end(int state, const char *reason)
     vm_tear_down(vm);
     virtio_let_go();
     leave_words(state, reason);
+    /* Whoever hears of the end may start the VM again, and finds nobody there. */
+    loop_remove(listener);
+    close(listener);
     set_state(state, reason);
     console_detach(&serial->console);
     virtio_console_detach_all();
@@ -135,6 +139,14 @@ static bool do_machine(struct client *client, struct failure *failure)
     return vm_set_machine(vm, wire_u64(&message, WIRE_T_MEMORY, 0), cpus, failure) &&
            vm_set_topology(vm, wire_u64(&message, WIRE_T_CORES, cpus), wire_u64(&message, WIRE_T_THREADS, 1),
                            failure);
+}
+
+static bool do_mmio(struct client *client, struct failure *failure)
+{
+    (void)client;
+    if (!in_state(WIRE_NEW, WIRE_NEW, failure))
+        return false;
+    return pci_remove() ? true : fail(failure, WIRE_WRONG_STATE, "machine", "there are devices on its bus already");
 }
 
 static bool do_kernel(struct client *client, struct failure *failure)
@@ -281,6 +293,8 @@ static bool do_unplug(struct client *client, struct failure *failure)
     const char *name = wire_text(&message, WIRE_T_NAME);
 
     (void)client;
+    if (!vm->has_pci)
+        return fail(failure, WIRE_UNSUPPORTED, "machine", "a machine without a bus keeps its devices");
     return may_plug(failure) && pci_unplug(name ? name : "", wire_u64(&message, WIRE_T_FORCE, 0) != 0, failure);
 }
 
@@ -443,7 +457,7 @@ static bool do_look(struct client *client, struct failure *failure)
     (void)failure;
     put_state(&reply);
     wire_put_text(&reply, WIRE_T_SANDBOX, sandbox_text());
-    pci_list(devices, sizeof(devices));
+    virtio_list(devices, sizeof(devices));
     wire_put_text(&reply, WIRE_T_DEVICES, devices);
     return true;
 }
@@ -492,6 +506,7 @@ static const struct {
     {WIRE_BALLOON, do_balloon}, {WIRE_UNPLUG, do_unplug},
     {WIRE_LIMIT, do_limit},     {WIRE_VIRTIO_CONSOLE, do_virtio_console},
     {WIRE_VSOCK, do_vsock},     {WIRE_DEBUG, do_debug},
+    {WIRE_MMIO, do_mmio},
 };
 
 static bool serve(struct client *client, uint16_t type, struct failure *failure)
@@ -559,8 +574,9 @@ static bool add_client(int descriptor)
 
 static void on_connection(void *data, uint32_t events)
 {
-    const int descriptor = accept4(*(int *)data, NULL, NULL, SOCK_CLOEXEC);
+    const int descriptor = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 
+    (void)data;
     (void)events;
     if (descriptor >= 0)
         add_client(descriptor);
@@ -613,11 +629,9 @@ static void on_ejected(void *data, uint32_t events)
         vm_release(vm);
 }
 
-bool control_init(struct vm *machine, struct serial *port, int listener, int first, int words)
+bool control_init(struct vm *machine, struct serial *port, int where, int first, int words)
 {
-    static int where;
-
-    where = listener;
+    listener = where;
     last_words = words;
     vm = machine;
     serial = port;
@@ -626,5 +640,5 @@ bool control_init(struct vm *machine, struct serial *port, int listener, int fir
     /* Not by whoever bound it: it is the listener whom the other side takes for its peer. */
     return listen(listener, CLIENTS) == 0 && loop_add(vm->wish_descriptor, EPOLLIN, on_wish, NULL) &&
            loop_add(vm->eject_descriptor, EPOLLIN, on_ejected, NULL) && add_client(first) &&
-           loop_add(listener, EPOLLIN, on_connection, &where);
+           loop_add(listener, EPOLLIN, on_connection, NULL);
 }

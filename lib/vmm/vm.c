@@ -6,6 +6,7 @@
 #include "cpuid.h"
 #include "device/pci.h"
 #include "vcpu.h"
+#include "virtio/mmio.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -120,6 +121,7 @@ static bool make_machine(struct vm *vm, struct failure *failure)
             return false;
     }
     pci_power_on();
+    virtio_mmio_power_on();
     return true;
 }
 
@@ -217,6 +219,7 @@ void vm_tear_down(struct vm *vm)
     }
     /* Devices still use KVM's machine, and the memory, which may be cleared next. */
     pci_power_off();
+    virtio_mmio_power_off();
     if (vm->descriptor >= 0)
         close(vm->descriptor);
     vm->descriptor = -1;

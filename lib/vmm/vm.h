@@ -52,6 +52,7 @@ struct vm {
     struct memory   memory;
     struct bus      ports;
     struct bus      mmio;
+    bool            has_pci; /* otherwise devices are in memory, and ACPI tells of them */
     unsigned        cpu_count;
     struct topology topology;
     struct vcpu     cpus[VM_CPUS];

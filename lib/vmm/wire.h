@@ -45,6 +45,7 @@ enum wire_type {
     WIRE_VSOCK = 50,   /* descriptor: a socket that listens, for programs of the host; CID */
     WIRE_PIN = 32,     /* CPU, CPU_SET: the host's CPUs that this vCPU may run on */
     WIRE_VIRTIO_CONSOLE = 40, /* NAME; and as WIRE_SERIAL, or no descriptor where a program will open it */
+    WIRE_MMIO = 41,           /* before any device: there is no PCI, and all of them are virtio over memory */
     WIRE_LIMIT = 60,          /* NAME, such as disk.root; LIMITS: these hold from now on */
     WIRE_POLICY = 17,         /* ON_CRASH, ON_SHUTDOWN, ON_REBOOT: what becomes of the VM; those absent stay */
 

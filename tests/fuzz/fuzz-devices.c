@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A guest that writes anything to every port, every PCI and virtio register and every ring. The input is a list of
- * steps of eight bytes: what to do, where, and with which value.
+ * A guest that writes anything to every port, every PCI and virtio register, on a bus or not, and every ring. The
+ * input is a list of steps of eight bytes: what to do, where, and with which value.
  */
 #include "device/pci.h"
 #include "device/power.h"
@@ -10,6 +10,7 @@
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
+#include "virtio/mmio.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
 #include "virtio/vsock.h"
@@ -50,22 +51,35 @@ static void plug_sockets(void)
         __builtin_trap();
 }
 
-static void plug_all(void)
+/* A disk, a NIC and a console of this name. */
+static void plug_some(const char *name)
 {
     struct failure     failure;
     int                pair[2];
-    struct blk_options disk = {.name = "d", .serial = "s", .can_discard = true, .queues = 2};
-    struct net_options nic = {.name = "n", .kind = WIRE_NIC_STREAM, .pairs = 1};
+    struct blk_options disk = {.name = name, .serial = "s", .can_discard = true, .queues = 2};
+    struct net_options nic = {.name = name, .kind = WIRE_NIC_STREAM, .pairs = 1};
 
     disk.descriptor = memfd_create("disk", MFD_CLOEXEC);
     if (disk.descriptor < 0 || ftruncate(disk.descriptor, DISK) < 0 ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         __builtin_trap();
     nic.descriptors[0] = pair[0];
-    if (!rng_plug(&vm, &failure) || !balloon_plug(&vm, &failure) || !blk_plug(&vm, &disk, &failure) ||
-        !net_plug(&vm, &nic, &failure) || !virtio_console_plug(&vm, "c", &failure))
+    if (!blk_plug(&vm, &disk, &failure) || !net_plug(&vm, &nic, &failure) ||
+        !virtio_console_plug(&vm, name, &failure))
         __builtin_trap();
+}
+
+/* No machine has devices on a bus and devices without, but each kind of them may be tried in one. */
+static void plug_all(void)
+{
+    struct failure failure;
+
+    if (!rng_plug(&vm, &failure) || !balloon_plug(&vm, &failure))
+        __builtin_trap();
+    plug_some("on-bus");
     plug_sockets();
+    vm.has_pci = false;
+    plug_some("without");
 }
 
 static void make_machine(void)
@@ -119,7 +133,7 @@ static void do_step(const uint8_t step[STEP])
 
     memcpy(&where, step + 2, sizeof(where));
     memcpy(&value, step + 4, sizeof(value));
-    switch (step[0] % 6) {
+    switch (step[0] % 7) {
     case 0:
         access_bus(&vm.ports, where, how, value);
         break;
@@ -131,6 +145,9 @@ static void do_step(const uint8_t step[STEP])
         break;
     case 3:
         memcpy(vm.memory.base + where * (uint64_t)RING_STEP % (MEMORY - 8), &value, sizeof(value));
+        break;
+    case 6:
+        access_bus(&vm.mmio, virtio_mmio_address((how >> 3) % 4) + where % VIRTIO_MMIO_PAGE, how, value);
         break;
     case 4:
         /* Rings that could be some: sixteen bits at a time in the first pages, where descriptors are looked for. */
@@ -148,8 +165,10 @@ static void power_cycle(void)
     char bytes[256];
 
     pci_power_off();
+    virtio_mmio_power_off();
     memset(vm.memory.base, 0, MEMORY);
     pci_power_on();
+    virtio_mmio_power_on();
     serial_reset(&serial);
     vm.wish = VM_NOTHING;
     while (recv(program, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)

@@ -76,7 +76,7 @@ START_TEST(a_second_console_comes_with_an_update)
     assert_ok(vmh_vm_update(vm, change, 0, 0, &error));
     assert_has(vm, "console.main.type", "serial"); /* though its name is not the first any more */
     assert_has(vm, "console.also.type", "virtio");
-    vmh_spec_set(change, "console.also.type", "serial", NULL);
+    ck_assert_int_eq(vmh_spec_set(change, "console.also.type", "serial", NULL), 0);
     ck_assert_int_eq(vmh_job_finish(vmh_vm_update(vm, change, 0, 0, NULL), PATIENCE_MS, &error), VMH_ERR_UNSUPPORTED);
     assert_has(vm, "console.also.type", "virtio");
 }

@@ -4,7 +4,9 @@
 #include "device/power.h"
 #include "loop.h"
 #include "unit.h"
+#include "virtio/mmio.h"
 #include <linux/pci_regs.h>
+#include <linux/virtio_mmio.h>
 #include <linux/virtio_pci.h>
 
 enum { PAGE = 4096, NOTIFY = 3 * PAGE };
@@ -12,6 +14,7 @@ enum { PAGE = 4096, NOTIFY = 3 * PAGE };
 struct vm vm;
 
 static uint64_t registers; /* of the device that is driven */
+static bool     is_mmio;
 
 void make_machine(void)
 {
@@ -47,23 +50,67 @@ uint64_t config(unsigned slot, unsigned offset)
 
 /* --- the driver --- */
 
+enum place {
+    STATUS,
+    FEATURES_SELECT,
+    FEATURES,
+    QUEUE_SELECT,
+    QUEUE_SIZE,
+    QUEUE_DESCRIPTORS,
+    QUEUE_AVAILABLE,
+    QUEUE_USED,
+    QUEUE_ENABLE,
+    PLACES
+};
+
+static const struct {
+    unsigned pci, pci_size, mmio;
+} places[PLACES] = {
+    [STATUS] = {VIRTIO_PCI_COMMON_STATUS, 1, VIRTIO_MMIO_STATUS},
+    [FEATURES_SELECT] = {VIRTIO_PCI_COMMON_GFSELECT, 4, VIRTIO_MMIO_DRIVER_FEATURES_SEL},
+    [FEATURES] = {VIRTIO_PCI_COMMON_GF, 4, VIRTIO_MMIO_DRIVER_FEATURES},
+    [QUEUE_SELECT] = {VIRTIO_PCI_COMMON_Q_SELECT, 2, VIRTIO_MMIO_QUEUE_SEL},
+    [QUEUE_SIZE] = {VIRTIO_PCI_COMMON_Q_SIZE, 2, VIRTIO_MMIO_QUEUE_NUM},
+    [QUEUE_DESCRIPTORS] = {VIRTIO_PCI_COMMON_Q_DESCLO, 4, VIRTIO_MMIO_QUEUE_DESC_LOW},
+    [QUEUE_AVAILABLE] = {VIRTIO_PCI_COMMON_Q_AVAILLO, 4, VIRTIO_MMIO_QUEUE_AVAIL_LOW},
+    [QUEUE_USED] = {VIRTIO_PCI_COMMON_Q_USEDLO, 4, VIRTIO_MMIO_QUEUE_USED_LOW},
+    [QUEUE_ENABLE] = {VIRTIO_PCI_COMMON_Q_ENABLE, 2, VIRTIO_MMIO_QUEUE_READY},
+};
+
 void drive_pci(unsigned slot)
 {
     registers = load(&vm.mmio, config(slot, PCI_BASE_ADDRESS_0), 4);
+    is_mmio = false;
 }
 
-static void set(unsigned offset, unsigned size, uint64_t value)
+void drive_mmio(unsigned number)
 {
-    store(&vm.mmio, registers + offset, size, value);
+    registers = virtio_mmio_address(number);
+    is_mmio = true;
+}
+
+uint64_t driven(unsigned offset)
+{
+    return registers + offset;
+}
+
+static void set(enum place place, uint64_t value)
+{
+    if (is_mmio)
+        store(&vm.mmio, registers + places[place].mmio, 4, value);
+    else
+        store(&vm.mmio, registers + places[place].pci, places[place].pci_size, value);
 }
 
 void set_status(uint8_t status)
 {
-    set(VIRTIO_PCI_COMMON_STATUS, 1, status);
+    set(STATUS, status);
 }
 
 uint8_t get_status(void)
 {
+    if (is_mmio)
+        return (uint8_t)load(&vm.mmio, registers + VIRTIO_MMIO_STATUS, 4);
     return (uint8_t)load(&vm.mmio, registers + VIRTIO_PCI_COMMON_STATUS, 1);
 }
 
@@ -73,8 +120,8 @@ bool negotiate(uint64_t features)
     set_status(0);
     set_status(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
     for (unsigned i = 0; i < 2; i++) {
-        set(VIRTIO_PCI_COMMON_GFSELECT, 4, i);
-        set(VIRTIO_PCI_COMMON_GF, 4, (uint32_t)(features >> (32 * i)));
+        set(FEATURES_SELECT, i);
+        set(FEATURES, (uint32_t)(features >> (32 * i)));
     }
     set_status(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK);
     return get_status() & VIRTIO_CONFIG_S_FEATURES_OK;
@@ -83,12 +130,12 @@ bool negotiate(uint64_t features)
 struct ring set_up_ring(uint16_t index, uint64_t address)
 {
     memset(at(address), 0, (size_t)3 * PAGE);
-    set(VIRTIO_PCI_COMMON_Q_SELECT, 2, index);
-    set(VIRTIO_PCI_COMMON_Q_SIZE, 2, RING_SIZE);
-    set(VIRTIO_PCI_COMMON_Q_DESCLO, 4, address);
-    set(VIRTIO_PCI_COMMON_Q_AVAILLO, 4, address + PAGE);
-    set(VIRTIO_PCI_COMMON_Q_USEDLO, 4, address + 2 * PAGE);
-    set(VIRTIO_PCI_COMMON_Q_ENABLE, 2, 1);
+    set(QUEUE_SELECT, index);
+    set(QUEUE_SIZE, RING_SIZE);
+    set(QUEUE_DESCRIPTORS, address);
+    set(QUEUE_AVAILABLE, address + PAGE);
+    set(QUEUE_USED, address + 2 * PAGE);
+    set(QUEUE_ENABLE, 1);
     return (struct ring){index, at(address), at(address + PAGE), at(address + 2 * PAGE)};
 }
 
@@ -98,11 +145,27 @@ void go(void)
     ck_assert_uint_eq(get_status() & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
 }
 
-void offer_chain(struct ring *ring, uint16_t head)
+void notify(const struct ring *ring)
 {
+    if (is_mmio)
+        store(&vm.mmio, registers + VIRTIO_MMIO_QUEUE_NOTIFY, 4, ring->index);
+    else
+        store(&vm.mmio, registers + NOTIFY + ring->index * 4u, 2, ring->index);
+}
+
+void describe(struct ring *ring, unsigned index, uint64_t address, uint32_t length, uint16_t flags)
+{
+    ring->descriptors[index] = (struct vring_desc){address, length, flags, (uint16_t)(index + 1)};
+}
+
+uint16_t offer_chain(struct ring *ring, uint16_t head)
+{
+    const uint16_t count = (uint16_t)(ring->available->idx + 1);
+
     ring->available->ring[ring->available->idx % RING_SIZE] = head;
-    __atomic_store_n(&ring->available->idx, ring->available->idx + 1, __ATOMIC_RELEASE);
-    set(NOTIFY + ring->index * 4u, 2, ring->index);
+    __atomic_store_n(&ring->available->idx, count, __ATOMIC_RELEASE);
+    notify(ring);
+    return count;
 }
 
 static void wait_until(bool (*is_so)(const struct ring *, uint16_t), const struct ring *ring, uint16_t count,

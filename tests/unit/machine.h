@@ -21,8 +21,11 @@ void *at(uint64_t address);
 uint64_t config(unsigned slot, unsigned offset);
 
 /* --- a driver of one device at a time --- */
-/* From now on it is the one in this slot. */
+/* From now on it is the one in this slot, or with this number. */
 void drive_pci(unsigned slot);
+void drive_mmio(unsigned number);
+/* Where its registers are. */
+uint64_t driven(unsigned offset);
 
 void    set_status(uint8_t status); /* 0 resets it */
 uint8_t get_status(void);
@@ -41,8 +44,11 @@ struct ring {
 struct ring set_up_ring(uint16_t index, uint64_t address);
 /* The device serves from now on. */
 void go(void);
-/* Offers the chain that begins with this descriptor, and notifies. */
-void offer_chain(struct ring *ring, uint16_t head);
+void notify(const struct ring *ring);
+/* The next descriptor follows if the flags say so. */
+void describe(struct ring *ring, unsigned index, uint64_t address, uint32_t length, uint16_t flags);
+/* Offers the chain that begins with this descriptor, and notifies; how many were offered. */
+uint16_t offer_chain(struct ring *ring, uint16_t head);
 /* Until the device has given back so many chains in all. */
 void wait_for_used(const struct ring *ring, uint16_t count);
 void wait_for_break(void);

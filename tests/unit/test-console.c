@@ -54,19 +54,11 @@ static void make_console(void)
     start_driver();
 }
 
-static void describe(struct ring *ring, unsigned index, uint64_t address, uint32_t length, uint16_t flags)
-{
-    ring->descriptors[index] = (struct vring_desc){address, length, flags, (uint16_t)(index + 1)};
-}
-
 static void say(const char *text)
 {
-    const uint16_t count = (uint16_t)(transmit.available->idx + 1);
-
     strcpy(at(DATA), text);
     describe(&transmit, 0, DATA, (uint32_t)strlen(text), 0);
-    offer_chain(&transmit, 0);
-    wait_for_used(&transmit, count);
+    wait_for_used(&transmit, offer_chain(&transmit, 0));
 }
 
 static int open_console(bool force)

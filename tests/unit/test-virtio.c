@@ -141,7 +141,7 @@ static void wait_until_broken(void)
     }
 }
 
-static void describe(unsigned index, uint64_t address, uint32_t length, uint16_t flags)
+static void describe_part(unsigned index, uint64_t address, uint32_t length, uint16_t flags)
 {
     ((struct vring_desc *)at(DESCRIPTORS))[index] =
         (struct vring_desc){address, length, flags, (uint16_t)(index + 1)};
@@ -167,10 +167,10 @@ static uint8_t request(uint32_t type, uint64_t sector, uint64_t address, uint32_
 
     *(struct virtio_blk_outhdr *)at(HEADER) = (struct virtio_blk_outhdr){.type = type, .sector = sector};
     *(uint8_t *)at(STATUS) = NO_STATUS;
-    describe(index++, HEADER, sizeof(struct virtio_blk_outhdr), VRING_DESC_F_NEXT);
+    describe_part(index++, HEADER, sizeof(struct virtio_blk_outhdr), VRING_DESC_F_NEXT);
     if (length)
-        describe(index++, address, length, (uint16_t)(VRING_DESC_F_NEXT | (is_out ? 0 : VRING_DESC_F_WRITE)));
-    describe(index, STATUS, 1, VRING_DESC_F_WRITE);
+        describe_part(index++, address, length, (uint16_t)(VRING_DESC_F_NEXT | (is_out ? 0 : VRING_DESC_F_WRITE)));
+    describe_part(index, STATUS, 1, VRING_DESC_F_WRITE);
     count = offer();
     wait_until_used(count);
     if (written)
@@ -334,9 +334,12 @@ START_TEST(what_the_guest_lets_go_of_is_gone)
     store(&vm.ports, POWER_PORT + POWER_PCI_OUT, 4, UINT32_MAX);
     ck_assert(!is_there(1) && is_there(2));
     ck_assert(!answers_at(PCI_WINDOW + (1 << 20)));
-    pci_list(names, sizeof(names));
-    ck_assert_str_eq(names, "disk.1\n");
+    /* Nobody else may have its name, or its file, before. */
+    virtio_list(names, sizeof(names));
+    ck_assert_str_eq(names, "disk.1\ndisk.0\n");
     ck_assert_uint_eq(destroy_ejected(), 1);
+    virtio_list(names, sizeof(names));
+    ck_assert_str_eq(names, "disk.1\n");
     ck_assert_uint_eq(vm.stats->lines[0].kind, 0);
     ck_assert_uint_eq(vm.stats->lines[1].kind, WIRE_LINE_DISK);
     pci_power_off();
@@ -411,7 +414,7 @@ START_TEST(a_disk_that_is_let_go_of_is_free)
     request(VIRTIO_BLK_T_IN, 0, DATA, SECTOR, NULL);
     unplug("disk.0", false);
     /* In use, and all that it has still to do is done or dropped first. */
-    describe(0, HEADER, sizeof(struct virtio_blk_outhdr), 0);
+    describe_part(0, HEADER, sizeof(struct virtio_blk_outhdr), 0);
     offer();
     store(&vm.ports, POWER_PORT + POWER_PCI_OUT, 4, 1 << 1);
     ck_assert_uint_eq(destroy_ejected(), 1);
@@ -596,11 +599,11 @@ START_TEST(requests_without_sense_break_one_disk)
     plug_disk(false);
     pci_power_on();
     start_driver();
-    describe(0, HEADER, sizeof(struct virtio_blk_outhdr), 0);
+    describe_part(0, HEADER, sizeof(struct virtio_blk_outhdr), 0);
     offer();
     wait_until_broken();
     start_driver();
-    describe(0, DATA, UINT32_MAX, VRING_DESC_F_WRITE);
+    describe_part(0, DATA, UINT32_MAX, VRING_DESC_F_WRITE);
     offer();
     wait_until_broken();
     /* Its driver resets it, and all is well. */
@@ -608,7 +611,7 @@ START_TEST(requests_without_sense_break_one_disk)
     ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, 0, DATA, SECTOR, NULL), VIRTIO_BLK_S_OK);
     /* No header, but a place for the status. */
     *(uint8_t *)at(STATUS) = NO_STATUS;
-    describe(0, STATUS, 1, VRING_DESC_F_WRITE);
+    describe_part(0, STATUS, 1, VRING_DESC_F_WRITE);
     wait_until_used(offer());
     ck_assert_uint_eq(*(uint8_t *)at(STATUS), VIRTIO_BLK_S_IOERR);
     pci_power_off();

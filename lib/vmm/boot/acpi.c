@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The tables of a hardware-reduced machine: RSDP, XSDT, FADT, MADT, MCFG and DSDT. */
+/* The tables of a hardware-reduced machine: RSDP, XSDT, FADT, MADT, DSDT and, where there is PCI, MCFG. */
 #include "acpi.h"
 #include "../cpuid.h"
 #include "../device/debug.h"
@@ -7,6 +7,7 @@
 #include "../device/power.h"
 #include "../device/rtc.h"
 #include "../device/serial.h"
+#include "../virtio/mmio.h"
 #include "aml.h"
 #include "boot.h"
 #include <stdlib.h>
@@ -244,8 +245,22 @@ static void notify_slots(struct aml *aml, unsigned local, uint8_t value)
     }
 }
 
+static void add_slot_registers(struct aml *aml)
+{
+    add_register(aml, "INRG", "PCII", POWER_PORT + POWER_PCI_IN, 4, ACCESS_DWORD);
+    add_register(aml, "OUTR", "PCIO", POWER_PORT + POWER_PCI_OUT, 4, ACCESS_DWORD);
+}
+
+static void notify_all_slots(struct aml *aml)
+{
+    load_local(aml, "PCII", 1);
+    notify_slots(aml, 1, DEVICE_CHECK);
+    load_local(aml, "PCIO", 2);
+    notify_slots(aml, 2, EJECT_REQUEST);
+}
+
 /* The event device reads which events there are, and tells the guest of the button and of PCI devices. */
-static void add_events(struct aml *aml)
+static void add_events(struct aml *aml, bool has_pci)
 {
     size_t device = aml_open_device(aml, "PWRB");
 
@@ -257,16 +272,14 @@ static void add_events(struct aml *aml)
     aml_interrupt(aml, POWER_LINE, true);
     aml_close_resources(aml, resources);
     add_register(aml, "EVTR", "EVTS", POWER_PORT + POWER_EVENT, 1, ACCESS_BYTE);
-    add_register(aml, "INRG", "PCII", POWER_PORT + POWER_PCI_IN, 4, ACCESS_DWORD);
-    add_register(aml, "OUTR", "PCIO", POWER_PORT + POWER_PCI_OUT, 4, ACCESS_DWORD);
+    if (has_pci)
+        add_slot_registers(aml);
     const size_t open = aml_open_method(aml, "_EVT", 1);
     load_local(aml, "EVTS", 0);
     aml_notify_if(aml, 0, POWER_EVENT_BUTTON, "PWRB", BUTTON_PRESSED);
     aml_notify_if(aml, 0, POWER_EVENT_GENERATION, "VGEN", GENERATION_CHANGED);
-    load_local(aml, "PCII", 1);
-    notify_slots(aml, 1, DEVICE_CHECK);
-    load_local(aml, "PCIO", 2);
-    notify_slots(aml, 2, EJECT_REQUEST);
+    if (has_pci)
+        notify_all_slots(aml);
     aml_close(aml, open);
     aml_close(aml, device);
 }
@@ -306,8 +319,24 @@ static void add_bridge(struct aml *aml)
     aml_close(aml, device);
 }
 
+static void add_virtio(struct aml *aml, unsigned number)
+{
+    char name[8];
+
+    snprintf(name, sizeof(name), "VR%02X", number & 0xff);
+    const size_t device = aml_open_device(aml, name);
+    aml_name_text(aml, "_HID", "LNRO0005");
+    aml_name_integer(aml, "_UID", number);
+    const struct aml_resources resources = aml_open_resources(aml);
+    aml_memory(aml, (uint32_t)virtio_mmio_address(number), VIRTIO_MMIO_PAGE);
+    aml_interrupt(aml, virtio_mmio_line(number), false);
+    aml_close_resources(aml, resources);
+    aml_close(aml, device);
+}
+
 static uint64_t write_dsdt(struct tables *tables, bool *fits)
 {
+    const bool   has_pci = tables->vm->has_pci;
     struct aml   aml = begin(tables, "DSDT", 2);
     const size_t scope = aml_open_scope(&aml, "\\_SB_");
 
@@ -315,8 +344,11 @@ static uint64_t write_dsdt(struct tables *tables, bool *fits)
     add_clock(&aml);
     add_panic(&aml);
     add_generation(&aml);
-    add_bridge(&aml);
-    add_events(&aml);
+    if (has_pci)
+        add_bridge(&aml);
+    for (unsigned i = 0; i < virtio_mmio_count(); i++)
+        add_virtio(&aml, i);
+    add_events(&aml, has_pci);
     aml_close(&aml, scope);
     const size_t off = aml_open_package(&aml, "_S5_", 2);
     aml_integer(&aml, POWER_SLEEP_OFF);
@@ -403,7 +435,8 @@ bool acpi_write(struct vm *vm, struct failure *failure)
     const uint64_t dsdt = write_dsdt(&tables, &fits);
     write_fadt(&tables, dsdt);
     write_madt(&tables);
-    write_mcfg(&tables);
+    if (vm->has_pci)
+        write_mcfg(&tables);
     write_root(&tables);
     /* A guest without that much memory has no use for them. */
     if (vm->memory.size >= BOOT_MEGABYTE)

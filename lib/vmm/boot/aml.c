@@ -27,6 +27,7 @@ enum {
 
     RESOURCE_PORTS = 0x47,
     RESOURCE_PORTS_16_BITS = 1,
+    RESOURCE_MEMORY = 0x86,
     RESOURCE_DWORD_SPACE = 0x87,
     RESOURCE_WORD_SPACE = 0x88,
     RESOURCE_INTERRUPT = 0x89,
@@ -227,6 +228,15 @@ void aml_interrupt(struct aml *aml, uint32_t line, bool is_level)
     aml_byte(aml, is_level ? INTERRUPT_CONSUMER_LEVEL : INTERRUPT_CONSUMER_EDGE);
     aml_byte(aml, 1);
     number(aml, line, 4);
+}
+
+void aml_memory(struct aml *aml, uint32_t start, uint32_t length)
+{
+    aml_byte(aml, RESOURCE_MEMORY);
+    number(aml, 9, 2);
+    aml_byte(aml, SPACE_WRITABLE);
+    number(aml, start, 4);
+    number(aml, length, 4);
 }
 
 void aml_ports(struct aml *aml, uint16_t start, uint8_t count)

@@ -43,6 +43,7 @@ struct aml_resources {
 struct aml_resources aml_open_resources(struct aml *aml);
 void                 aml_close_resources(struct aml *aml, struct aml_resources resources);
 void                 aml_interrupt(struct aml *aml, uint32_t line, bool is_level);
+void                 aml_memory(struct aml *aml, uint32_t start, uint32_t length);
 void                 aml_ports(struct aml *aml, uint16_t start, uint8_t count);
 /* What a bridge hands on to the bus behind it. */
 void aml_bus_numbers(struct aml *aml, uint16_t first, uint16_t last);

@@ -61,7 +61,8 @@ unsigned boot_memory_map(const struct vm *vm, struct boot_range ranges[BOOT_RANG
     ranges[count++] = (struct boot_range){BOOT_EBDA, BOOT_MEGABYTE - BOOT_EBDA, 2};
     ranges[count++] = (struct boot_range){BOOT_MEGABYTE, low - BOOT_MEGABYTE, 1};
     /* Linux believes the table that tells of it only when it is reserved. */
-    ranges[count++] = (struct boot_range){PCI_ECAM, PCI_ECAM_SIZE, 2};
+    if (vm->has_pci)
+        ranges[count++] = (struct boot_range){PCI_ECAM, PCI_ECAM_SIZE, 2};
     if (high)
         ranges[count++] = (struct boot_range){MEMORY_HIGH, high, 1};
     return count;

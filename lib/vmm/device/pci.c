@@ -367,16 +367,6 @@ static unsigned find(const char *name)
     return slot;
 }
 
-bool pci_is_free(const char *name)
-{
-    bool is_free;
-
-    pthread_mutex_lock(&lock);
-    is_free = find(name) == PCI_SLOTS;
-    pthread_mutex_unlock(&lock);
-    return is_free;
-}
-
 bool pci_unplug(const char *name, bool at_once, struct failure *failure)
 {
     unsigned slot;
@@ -418,19 +408,6 @@ struct pci_function *pci_take_ejected(void)
     return function;
 }
 
-void pci_list(char *text, size_t size)
-{
-    size_t length = 0;
-
-    *text = '\0';
-    pthread_mutex_lock(&lock);
-    for (unsigned i = 0; i < PCI_SLOTS; i++) {
-        if (functions[i] && *functions[i]->name && length + strlen(functions[i]->name) + 1 < size)
-            length += (size_t)snprintf(text + length, size - length, "%s\n", functions[i]->name);
-    }
-    pthread_mutex_unlock(&lock);
-}
-
 /* --- power --- */
 
 void pci_power_on(void)
@@ -460,6 +437,19 @@ void pci_power_off(void)
     pthread_mutex_unlock(&lock);
 }
 
+bool pci_remove(void)
+{
+    for (unsigned i = 1; i < PCI_SLOTS; i++) {
+        if (functions[i])
+            return false;
+    }
+    functions[0] = NULL;
+    bus_remove(&vm->ports, PCI_PORT);
+    bus_remove(&vm->mmio, PCI_ECAM);
+    vm->has_pci = false;
+    return true;
+}
+
 bool pci_init(struct vm *machine)
 {
     const struct bus_range ports = {PCI_PORT, PCI_PORTS, access_ports, NULL, &lock};
@@ -467,6 +457,7 @@ bool pci_init(struct vm *machine)
     struct failure         failure;
 
     vm = machine;
+    vm->has_pci = true;
     pci_describe(&bridge, NULL, BRIDGE_VENDOR, BRIDGE_DEVICE, CLASS_HOST_BRIDGE);
     return pci_plug(&bridge, &failure) && bus_add(&vm->ports, &ports) && bus_add(&vm->mmio, &ecam);
 }

@@ -56,6 +56,8 @@ struct pci_function {
 };
 
 bool pci_init(struct vm *vm);
+/* The machine has none. false: it has devices already, which are there. */
+bool pci_remove(void);
 
 /* A function of the caller's, which then adds its capabilities, and last of all plugs it in. */
 void pci_describe(struct pci_function *function, const struct pci_kind *kind, uint16_t vendor, uint16_t device,
@@ -64,8 +66,6 @@ void pci_describe(struct pci_function *function, const struct pci_kind *kind, ui
 unsigned pci_add_capability(struct pci_function *function, uint8_t id, const void *data, unsigned size);
 /* The last two pages of the BAR hold the table and what is pending. */
 void pci_add_vectors(struct pci_function *function, unsigned count);
-/* No device has this name. */
-bool pci_is_free(const char *name);
 /* Into a machine that runs, too: the guest is told. */
 bool pci_plug(struct pci_function *function, struct failure *failure);
 /*
@@ -77,8 +77,6 @@ bool pci_unplug(const char *name, bool at_once, struct failure *failure);
 void pci_eject(uint32_t slots);
 /* One that was taken out, which is now the caller's to destroy, or NULL. The VM's eject_descriptor tells when. */
 struct pci_function *pci_take_ejected(void);
-/* The names of those that are there, a line each. */
-void pci_list(char *text, size_t size);
 
 /* With a new machine of KVM's, and before it goes. */
 void pci_power_on(void);

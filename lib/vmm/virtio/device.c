@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The life of a virtio device between power-on, its driver and a reset. */
 #include "device.h"
-#include "../device/pci.h"
+#include "mmio.h"
 #include "pci.h"
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
@@ -22,7 +22,8 @@ bool virtio_name(struct virtio_device *device, const char *class_name, const cha
 
     if (length >= VIRTIO_NAME)
         return fail(failure, WIRE_VALUE, NULL, "the name %s… is too long", device->name);
-    return pci_is_free(device->name) ? true : fail(failure, WIRE_VALUE, NULL, "another %s has that name", class_name);
+    return !virtio_find(device->name) ? true
+                                      : fail(failure, WIRE_VALUE, NULL, "another %s has that name", class_name);
 }
 
 bool virtio_init(struct virtio_device *device, const struct virtio_kind *kind, struct vm *vm, unsigned queues)
@@ -45,7 +46,7 @@ bool virtio_init(struct virtio_device *device, const struct virtio_kind *kind, s
 
 bool virtio_plug(struct virtio_device *device, struct failure *failure)
 {
-    if (!virtio_pci_plug(device, failure))
+    if (!(device->vm->has_pci ? virtio_pci_plug : virtio_mmio_plug)(device, failure))
         return false;
     device->next = plugged;
     plugged = device;
@@ -56,9 +57,20 @@ struct virtio_device *virtio_find(const char *name)
 {
     struct virtio_device *device = plugged;
 
-    while (device && strcmp(device->name, name) != 0)
+    while (device && !(*name && strcmp(device->name, name) == 0))
         device = device->next;
     return device;
+}
+
+void virtio_list(char *text, size_t size)
+{
+    size_t length = 0;
+
+    *text = '\0';
+    for (const struct virtio_device *device = plugged; device; device = device->next) {
+        if (*device->name && length + VIRTIO_NAME < size)
+            length += (size_t)snprintf(text + length, size - length, "%s\n", device->name);
+    }
 }
 
 void virtio_let_go(void)
@@ -190,6 +202,14 @@ void virtio_enable_queue(struct virtio_device *device, struct virtqueue *queue)
 {
     if (!virtqueue_enable(queue, device->accepted >> VIRTIO_RING_F_EVENT_IDX & 1))
         virtio_break(device);
+}
+
+void virtio_disable_queue(struct virtio_device *device)
+{
+    struct virtqueue *queue = virtio_get_queue(device);
+
+    if (queue && !device->started)
+        queue->enabled = false;
 }
 
 void virtio_read_config(const struct virtio_device *device, uint64_t offset, unsigned size, uint64_t *value)

@@ -57,6 +57,8 @@ bool virtio_init(struct virtio_device *device, const struct virtio_kind *kind, s
 bool virtio_plug(struct virtio_device *device, struct failure *failure);
 /* For the control thread, which plugs and destroys them: the one of a name, such as disk.root, or NULL. */
 struct virtio_device *virtio_find(const char *name);
+/* The names of those that are there, a line each: one that was taken out is there until it is destroyed. */
+void virtio_list(char *text, size_t size);
 /* After the last of them has stopped, and before the process ends. */
 void virtio_let_go(void);
 /* Of what these made, as far as they came. */
@@ -80,5 +82,7 @@ struct virtqueue *virtio_get_queue(struct virtio_device *device);
 struct virtqueue *virtio_get_new_queue(struct virtio_device *device);
 void              virtio_set_address(uint64_t *address, bool is_high, uint32_t value);
 void              virtio_enable_queue(struct virtio_device *device, struct virtqueue *queue);
+/* The selected one, which no thread serves yet. */
+void virtio_disable_queue(struct virtio_device *device);
 void virtio_read_config(const struct virtio_device *device, uint64_t offset, unsigned size, uint64_t *value);
 void virtio_write_config(struct virtio_device *device, uint64_t offset, unsigned size, uint64_t value);
