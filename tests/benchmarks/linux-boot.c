@@ -38,7 +38,7 @@ static double peer(void *data)
 int main(int argc, char **argv)
 {
     const bench_side sides[] = {{"ours", ours}, {"peer", peer}};
-    boots            b = {.guest = {.memory_mib = "256"}};
+    boots            b = {.guest = {.memory_mib = "256", .qemu_cpu = "host"}};
 
     bench_require(argc == 4, NULL, "usage: linux-boot KERNEL INITRD CMDLINE");
     b.guest.kernel = argv[1];

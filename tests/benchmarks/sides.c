@@ -87,7 +87,7 @@ bench_running bench_start_peer(const bench_guest *guest)
 
     count = add(arguments, count, "-M", "microvm");
     count = add(arguments, count, "-accel", "kvm");
-    count = add(arguments, count, "-cpu", "host");
+    count = add(arguments, count, "-cpu", guest->qemu_cpu);
     count = add(arguments, count, "-serial", "stdio");
     count = add(arguments, count, "-m", guest->memory_mib);
     count = add(arguments, count, "-kernel", guest->kernel);
@@ -114,7 +114,7 @@ void bench_hear(const bench_running *running, const char *text)
 
     do {
         more = read(running->console, heard + length, HEARD_MAX - 1 - length);
-        bench_require(more > 0, NULL, heard);
+        bench_require(more > 0, NULL, "listening to the guest");
         length += (size_t)more;
     } while (!memmem(heard, length, text, strlen(text)));
     free(heard);

@@ -9,8 +9,9 @@
 typedef struct {
     const char *memory_mib;
     const char *kernel;
-    const char *initrd;  /* NULL: none */
-    const char *cmdline; /* NULL: none */
+    const char *initrd;   /* NULL: none */
+    const char *cmdline;  /* NULL: none */
+    const char *qemu_cpu; /* NULL: QEMU's own; "host" is what ours is, and QEMU refuses it where KVM is emulated */
 } bench_guest;
 
 /* A guest that runs. Its console is where it is heard; a side has a VM or a process. */
