@@ -61,8 +61,8 @@ static gboolean make(const vmhi_driver_host *host, const vmh_spec *spec, const c
                               g_strerror(errno));
         return FALSE;
     }
-    if (vmhi_kvm_write(host, uuid, VMHI_KVM_SPEC, spec, error) &&
-        (!(flags & VMH_CREATE_TRANSIENT) || mark_transient(host, uuid, error)) &&
+    if ((!(flags & VMH_CREATE_TRANSIENT) || mark_transient(host, uuid, error)) &&
+        vmhi_kvm_write(host, uuid, VMHI_KVM_SPEC, spec, error) &&
         (!(flags & VMH_CREATE_START) || vmhi_kvm_start(host, uuid, spec, (flags & VMH_CREATE_PAUSED) != 0, error)) &&
         vmhi_kvm_publish(host, uuid, name, error))
         return TRUE;

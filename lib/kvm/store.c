@@ -6,6 +6,8 @@
 #include <glib/gstdio.h>
 #include <sys/file.h>
 
+#define NEW ".new" /* what takes the place of a file, until it does */
+
 static void fail(vmh_error **error, const char *path, const char *doing)
 {
     const int native = errno;
@@ -159,6 +161,27 @@ vmh_spec *vmhi_kvm_read(const vmhi_driver_host *host, const char *uuid, const ch
     return NULL;
 }
 
+/* Readers see the old text or the new one. */
+static gboolean replace(const char *path, const char *text, GError **failure)
+{
+    g_autofree char *beside = g_strconcat(path, NEW, NULL);
+
+    if (g_file_set_contents_full(beside, text, -1, G_FILE_SET_CONTENTS_NONE, 0600, failure) &&
+        g_rename(beside, path) == 0)
+        return TRUE;
+    if (!*failure)
+        g_set_error(failure, G_FILE_ERROR, g_file_error_from_errno(errno), "cannot replace %s: %s", path,
+                    g_strerror(errno));
+    g_unlink(beside);
+    return FALSE;
+}
+
+/* What runs, or vanishes with its end, is over when the host crashes, and need not survive that. */
+static gboolean must_last(const vmhi_driver_host *host, const char *uuid, const char *file)
+{
+    return g_str_equal(file, VMHI_KVM_SPEC) && !vmhi_kvm_exists(host, uuid, VMHI_KVM_TRANSIENT);
+}
+
 gboolean vmhi_kvm_write(const vmhi_driver_host *host, const char *uuid, const char *file, const vmh_spec *spec,
                         vmh_error **error)
 {
@@ -166,7 +189,9 @@ gboolean vmhi_kvm_write(const vmhi_driver_host *host, const char *uuid, const ch
     g_autofree char *text = vmhi_spec_to_json(spec, TRUE);
     g_autoptr(GError) failure = NULL;
 
-    if (g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, &failure))
+    if (must_last(host, uuid, file)
+            ? g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, &failure)
+            : replace(path, text, &failure))
         return TRUE;
     vmhi_error_set(error, VMH_ERR_HYPERVISOR, "%s", failure->message);
     return FALSE;
@@ -174,8 +199,8 @@ gboolean vmhi_kvm_write(const vmhi_driver_host *host, const char *uuid, const ch
 
 void vmhi_kvm_remove(const vmhi_driver_host *host, const char *uuid, const char *name)
 {
-    static const char *const files[] = {VMHI_KVM_SPEC, VMHI_KVM_RUNNING, VMHI_KVM_TRANSIENT, VMHI_KVM_WORDS,
-                                        VMHI_KVM_CONTROL, VMHI_KVM_VSOCK};
+    static const char *const files[] = {VMHI_KVM_SPEC,      VMHI_KVM_SPEC NEW, VMHI_KVM_RUNNING, VMHI_KVM_RUNNING NEW,
+                                        VMHI_KVM_TRANSIENT, VMHI_KVM_WORDS,    VMHI_KVM_CONTROL, VMHI_KVM_VSOCK};
     g_autofree char         *directory = vmhi_kvm_path(host, uuid, NULL);
     g_autofree char         *link = name ? name_path(host, name) : NULL;
     g_autofree char         *target = name ? vmhi_kvm_find_name(host, name) : NULL;
