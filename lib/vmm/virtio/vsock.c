@@ -144,7 +144,10 @@ static bool build(struct vm *vm, uint64_t cid, int listener, struct failure *fai
     }
     if (!vsockhost_init(listener))
         return fail(failure, WIRE_HOST, NULL, "the listener of sockets cannot be watched: %s", strerror(errno));
-    return virtio_plug(&device, failure);
+    if (virtio_plug(&device, failure))
+        return true;
+    loop_remove(listener);
+    return false;
 }
 
 bool vsock_plug(struct vm *vm, uint64_t cid, int listener, struct failure *failure)
@@ -155,7 +158,6 @@ bool vsock_plug(struct vm *vm, uint64_t cid, int listener, struct failure *failu
         return fail(failure, WIRE_VALUE, "vsock.cid", "no guest can have the address %llu", (unsigned long long)cid);
     if (build(vm, cid, listener, failure))
         return true;
-    loop_remove(listener);
     virtio_destroy(&device);
     return false;
 }
