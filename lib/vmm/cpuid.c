@@ -17,10 +17,12 @@ enum {
     HAS_HYPERVISOR = 1u << 31,
     HAS_SIBLINGS = 1 << 28,
     HAS_SEVERAL_CORES = 1 << 1, /* AMD's: the siblings are cores, or may be */
+    HAS_TOPOLOGY = 1 << 22,     /* AMD's, without which cores have no threads */
 
     VENDOR_AMD = 0x68747541,  /* Auth(enticAMD) */
     VENDOR_HYGON = 0x6f677948 /* Hygo(nGenuine) */
 };
+#define HIGHEST_EXTENDED 0x80000000
 #define FEATURES_AMD 0x80000001
 #define SIZES 0x80000008
 #define CACHES_AMD 0x8000001d
@@ -83,6 +85,8 @@ static void adapt_leaf(struct kvm_cpuid_entry2 *leaf, const struct topology *top
     case FEATURES_AMD:
         if (is_amd)
             leaf->ecx = siblings > 1 ? leaf->ecx | HAS_SEVERAL_CORES : leaf->ecx & ~(uint32_t)HAS_SEVERAL_CORES;
+        if (is_amd && topology->threads > 1)
+            leaf->ecx |= HAS_TOPOLOGY;
         break;
     case SIZES:
         leaf->ecx = is_amd ? socket_bits(topology) << 12 | (siblings - 1) : 0;
@@ -132,7 +136,7 @@ static void replace_levels(struct kvm_cpuid2 *cpuid, uint32_t function, const st
     add_level(cpuid, function, 2, 0, 0, 0, id);
 }
 
-static const struct kvm_cpuid_entry2 *find(const struct kvm_cpuid2 *cpuid, uint32_t function)
+static struct kvm_cpuid_entry2 *find(struct kvm_cpuid2 *cpuid, uint32_t function)
 {
     for (uint32_t i = 0; i < cpuid->nent; i++) {
         if (cpuid->entries[i].function == function)
@@ -141,12 +145,26 @@ static const struct kvm_cpuid_entry2 *find(const struct kvm_cpuid2 *cpuid, uint3
     return NULL;
 }
 
+/* A host without this leaf cannot tell of threads; that a guest has it takes nothing of the host. */
+static void add_topology_amd(struct kvm_cpuid2 *cpuid)
+{
+    struct kvm_cpuid_entry2 *highest = find(cpuid, HIGHEST_EXTENDED);
+
+    if (!highest || find(cpuid, TOPOLOGY_AMD) || cpuid->nent == CPUID_ENTRIES)
+        return;
+    cpuid->entries[cpuid->nent++] = (struct kvm_cpuid_entry2){.function = TOPOLOGY_AMD};
+    if (highest->eax < TOPOLOGY_AMD)
+        highest->eax = TOPOLOGY_AMD;
+}
+
 void cpuid_adapt(struct kvm_cpuid2 *cpuid, const struct topology *topology, unsigned index, bool has_deadline_timer)
 {
     const struct kvm_cpuid_entry2 *first = find(cpuid, 0);
     const uint32_t                 highest = first ? first->eax : 0;
     const bool                     is_amd = first && (first->ebx == VENDOR_AMD || first->ebx == VENDOR_HYGON);
 
+    if (is_amd && topology->threads > 1)
+        add_topology_amd(cpuid);
     for (uint32_t i = 0; i < cpuid->nent; i++) {
         adapt_leaf(&cpuid->entries[i], topology, index, is_amd);
         if (cpuid->entries[i].function == FEATURES && has_deadline_timer)

@@ -3,8 +3,10 @@
  * A guest that writes anything to every port, every PCI and virtio register, on a bus or not, and every ring. The
  * input is a list of steps of eight bytes: what to do, where, and with which value.
  */
+#include "device/debug.h"
 #include "device/pci.h"
 #include "device/power.h"
+#include "device/rtc.h"
 #include "device/serial.h"
 #include "loop.h"
 #include "virtio/balloon.h"
@@ -22,7 +24,7 @@
 #include <sys/mman.h>
 #include <sys/un.h>
 
-enum { MEMORY = 1 << 20, DISK = 64 << 10, STEP = 8, SLOTS = 8, RING_STEP = 16, CID = 3 };
+enum { MEMORY = 1 << 20, DISK = 64 << 10, STEP = 8, SLOTS = 8, RING_STEP = 16, CID = 3, EXIT = 0xf4 };
 
 static struct vm     vm;
 static struct serial serial;
@@ -88,7 +90,9 @@ static void make_machine(void)
     pthread_t      thread;
 
     if (!loop_init() || !vm_init(&vm, -1) || !vm_set_machine(&vm, MEMORY, 1, &failure) ||
-        !serial_init(&serial, &vm) || !power_init(&vm) || !pci_init(&vm))
+        !serial_init(&serial, &vm) || !power_init(&vm) || !pci_init(&vm) || !rtc_init(&vm) || !debug_init(&vm) ||
+        !debug_add_exit(&vm, EXIT, &failure) ||
+        !debug_add_console(&vm, open("/dev/null", O_WRONLY | O_CLOEXEC), &failure))
         __builtin_trap();
     plug_all();
     if (pthread_create(&thread, NULL, run_loop, NULL) != 0)

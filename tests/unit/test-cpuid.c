@@ -25,6 +25,7 @@ static void make_host(bool is_amd)
     add(4, 4, 0, 0);
     for (uint32_t i = 0; i < 3; i++)
         add(0xb, i, 7, 0xffff);
+    add(0x80000000, 0, is_amd ? 0x8000001e : 0x80000008, 0);
     add(0x80000001, 0, 0, 0);
     add(0x80000008, 0, 0x3030, 0);
     if (is_amd) {
@@ -124,12 +125,34 @@ START_TEST(amd_tells_of_sockets_cores_and_threads)
     for (uint32_t i = 0; i < cpuid->nent; i++)
         ck_assert_uint_ne(cpuid->entries[i].function, 0x1f);
     ck_assert_uint_eq(leaf(0x80000008, 0)->ecx, 3 << 12 | 7);
-    ck_assert(leaf(0x80000001, 0)->ecx & 1 << 1);
+    ck_assert(leaf(0x80000001, 0)->ecx & 1 << 1 && leaf(0x80000001, 0)->ecx & 1 << 22);
     ck_assert_uint_eq(leaf(0x8000001d, 2)->eax, 1 << 14 | 2 << 5 | 1);
     ck_assert_uint_eq(leaf(0x8000001d, 3)->eax, 7 << 14 | 3 << 5 | 1);
     ck_assert_uint_eq(leaf(0x8000001e, 0)->eax, 11);
     ck_assert_uint_eq(leaf(0x8000001e, 0)->ebx, 1 << 8 | 1);
     ck_assert_uint_eq(leaf(0x8000001e, 0)->ecx, 1);
+}
+END_TEST
+
+/* Threads are told by a leaf that the host may lack; where there are none, the guest has what the host has. */
+START_TEST(amd_may_lack_the_leaf_of_threads)
+{
+    const struct topology threads = {2, 2}, cores = {4, 1};
+
+    for (int has_threads = 0; has_threads < 2; has_threads++) {
+        make_host(true);
+        cpuid->nent -= 1;
+        cpuid->entries[cpuid->nent] = (struct kvm_cpuid_entry2){0};
+        for (uint32_t i = 0; i < cpuid->nent; i++) {
+            if (cpuid->entries[i].function == 0x80000000)
+                cpuid->entries[i].eax = 0x80000008;
+        }
+        cpuid_adapt(cpuid, has_threads ? &threads : &cores, 3, false);
+        ck_assert_uint_eq(!(leaf(0x80000001, 0)->ecx & 1 << 22), !has_threads);
+        ck_assert_uint_eq(leaf(0x80000000, 0)->eax, has_threads ? 0x8000001e : 0x80000008);
+        if (has_threads)
+            ck_assert_uint_eq(leaf(0x8000001e, 0)->ebx, 1 << 8 | 1);
+    }
 }
 END_TEST
 
@@ -166,4 +189,5 @@ START_TEST(odd_hosts_are_taken)
 END_TEST
 
 UNIT_RUN("cpuid", ids_have_fields, no_topology_has_too_high_ids, intel_tells_of_sockets_cores_and_threads,
-         amd_tells_of_sockets_cores_and_threads, one_cpu_has_no_siblings, odd_hosts_are_taken)
+         amd_tells_of_sockets_cores_and_threads, amd_may_lack_the_leaf_of_threads, one_cpu_has_no_siblings,
+         odd_hosts_are_taken)
