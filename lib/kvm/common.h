@@ -100,6 +100,9 @@ int vmhi_kvm_connect_to(const vmhi_driver_host *host, const char *uuid, const ch
 int vmhi_kvm_connect(const vmhi_driver_host *host, const char *uuid, int patience_s);
 /* Sends the message, which becomes the reply. FALSE: the VMM refused, and why, or it is gone. */
 gboolean vmhi_kvm_request(int connection, struct wire_message *message, vmh_error **error);
+/* The two halves of it: several may be posted before their replies are collected, in the same order. */
+gboolean vmhi_kvm_post(int connection, const struct wire_message *message, vmh_error **error);
+gboolean vmhi_kvm_collect(int connection, struct wire_message *message, vmh_error **error);
 /* One request of a VM by its own connection. VMH_ERR_STATE when it does not run. */
 gboolean vmhi_kvm_ask(const vmhi_driver_host *host, const char *uuid, struct wire_message *message,
                       vmh_error **error);

@@ -74,24 +74,31 @@ static void refused(const struct wire_message *reply, vmh_error **error)
                           wire_text(reply, WIRE_T_PROPERTY), "%s", message ? message : "the VMM gave no reason");
 }
 
-gboolean vmhi_kvm_request(int connection, struct wire_message *message, vmh_error **error)
+static gboolean lost(int got, vmh_error **error)
+{
+    const gboolean silent = got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+
+    vmhi_error_set(error, silent ? VMH_ERR_TIMEOUT : VMH_ERR_STATE,
+                   silent ? "the VM's process does not answer" : "the VM has just ended");
+    return FALSE;
+}
+
+gboolean vmhi_kvm_post(int connection, const struct wire_message *message, vmh_error **error)
+{
+    return wire_send(connection, message, 0) || lost(-1, error);
+}
+
+gboolean vmhi_kvm_collect(int connection, struct wire_message *message, vmh_error **error)
 {
     struct wire_header header;
-    int                got = -1;
+    int                got;
 
-    if (wire_send(connection, message, 0)) {
-        do {
-            got = wire_receive(connection, message, 0);
-            header = wire_header(message);
-        } while (got == 1 && header.id == 0); /* events of a connection that watches */
-    }
-    if (got != 1) {
-        const gboolean silent = got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
-
-        vmhi_error_set(error, silent ? VMH_ERR_TIMEOUT : VMH_ERR_STATE,
-                       silent ? "the VM's process does not answer" : "the VM has just ended");
-        return FALSE;
-    }
+    do {
+        got = wire_receive(connection, message, 0);
+        header = wire_header(message);
+    } while (got == 1 && header.id == 0); /* events of a connection that watches */
+    if (got != 1)
+        return lost(got, error);
     if (header.type == WIRE_DONE)
         return TRUE;
     refused(message, error);
@@ -104,6 +111,11 @@ gint64 vmhi_kvm_patience(const vmhi_driver_host *host)
     const gint64 timeout_us = (gint64)vmhi_spec_u64_or_default(host->options, "open", "call.timeout") * 1000;
 
     return MIN(VMHI_KVM_PATIENCE_S * G_USEC_PER_SEC, timeout_us / 2);
+}
+
+gboolean vmhi_kvm_request(int connection, struct wire_message *message, vmh_error **error)
+{
+    return vmhi_kvm_post(connection, message, error) && vmhi_kvm_collect(connection, message, error);
 }
 
 void vmhi_kvm_wrong_state(const vmhi_driver_host *host, const char *uuid, vmh_error **error)

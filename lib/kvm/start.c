@@ -18,6 +18,7 @@ typedef struct {
     int                     ours; /* our end of the first connection */
     int                     table[TABLE];
     struct wire_message     message;
+    guint                   posted; /* requests whose replies were not collected yet */
 } starting;
 
 /* --- files --- */
@@ -118,9 +119,23 @@ static void close_table(starting *s)
 
 /* --- what the VMM is told --- */
 
+/* Each reply that is waited for costs two switches between processes: what depends on nothing goes on its way. */
 static gboolean tell(starting *s, vmh_error **error)
 {
-    return vmhi_kvm_request(s->ours, &s->message, error);
+    if (!vmhi_kvm_post(s->ours, &s->message, error))
+        return FALSE;
+    s->posted++;
+    return TRUE;
+}
+
+/* The first refusal is the reason for all. */
+static gboolean settle(starting *s, vmh_error **error)
+{
+    gboolean done = TRUE;
+
+    for (; s->posted; s->posted--)
+        done = vmhi_kvm_collect(s->ours, &s->message, done ? error : NULL) && done;
+    return done;
 }
 
 static gboolean tell_machine(starting *s, vmh_error **error)
@@ -296,8 +311,10 @@ static gboolean tell_pins(starting *s, vmh_error **error)
 
         if (!vmhi_kvm_is_pin(paths[i]))
             continue;
+        if (!settle(s, error))
+            return FALSE;
         vmhi_kvm_put_pin(&s->message, s->spec, paths[i]);
-        if (!tell(s, &refused))
+        if (!vmhi_kvm_request(s->ours, &s->message, &refused))
             return vmhi_kvm_pin_refused(error, refused, paths[i]);
     }
     return TRUE;
@@ -313,13 +330,14 @@ static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
     /* The groups come before the guest's memory is used, all of which is to be counted. */
     if (!tell_machine(s, error) || !vmhi_kvm_group_apply(s->host, s->uuid, s->spec, error) || !tell_pins(s, error) ||
         !tell_transport(s, error) || !tell_image(s, WIRE_KERNEL, "boot.kernel", error) ||
-        !tell_image(s, WIRE_INITRD, "boot.initrd", error) || !vmhi_kvm_add_consoles(s->ours, s->spec, error) ||
-        !tell_debug(s, error) || !tell_policy(s, error) || !tell_balloon(s, error) || !tell_rng(s, error) ||
-        !tell_vsock(s, error) || !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
+        !tell_image(s, WIRE_INITRD, "boot.initrd", error) || !settle(s, error) ||
+        !vmhi_kvm_add_consoles(s->ours, s->spec, error) || !tell_debug(s, error) || !tell_policy(s, error) ||
+        !tell_balloon(s, error) || !tell_rng(s, error) || !tell_vsock(s, error) || !settle(s, error) ||
+        !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
         return FALSE;
     wire_begin(&s->message, WIRE_BOOT, 1);
     wire_put_u64(&s->message, WIRE_T_PAUSED, paused ? 1 : 0);
-    return tell(s, error);
+    return vmhi_kvm_request(s->ours, &s->message, error);
 }
 
 /*
