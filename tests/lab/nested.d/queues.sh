@@ -1,0 +1,88 @@
+# shellcheck shell=dash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# A NIC of several queues, and limits of a disk, as Linux meets them: it reads the disk and sends all the time.
+
+# A counter of the guest's, such as disk.data.read.ops. The first frame of a program may be too early to have it.
+counter()
+{
+	value='' tries=0
+	until [ "$value" ] || [ "$tries" = 100 ]; do
+		tries=$((tries + 1))
+		value=$(ctl --json sample "$1" | sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p")
+	done
+	echo "${value:-0}"
+}
+
+starts_with_two_queues()
+{
+	truncate -s 8M data
+	brctl addbr queues && ip addr add 10.77.0.1/24 dev queues && ip link set queues up || return 1
+	nc -ll -p 7000 -e cat &
+	echo $! >echo.pid
+	run queues vmlinuz --cpus 2 -s "disk.data.path=$PWD/data" -s disk.data.iops.read=10 \
+		-s nic.lan.bridge=queues -s nic.lan.queues=2 \
+		-a "$(cat /guest/cmdline) quiet read=vda net=10.77.0.2 send=10.77.0.1:7000 show=/sys/class/net/eth0/queues/rx-1/rps_cpus,/sys/class/net/eth0/queues/tx-1/xps_cpus,/sys/class/net/eth0/device/features,/sys/block/vda/mq/1/cpu_list"
+	hears queues "vmhost-guest: ready" && hears queues "^show .*rx-1" && hears queues "^show .*tx-1" &&
+		hears queues "^show .*mq/1/cpu_list"
+}
+
+# CSUM, GUEST_CSUM, GUEST_TSO4, GUEST_TSO6, MAC, HOST_TSO4, HOST_TSO6, MRG_RXBUF, STATUS, CTRL_VQ, and MQ.
+has_its_features()
+{
+	grep -q "^show .*features: 11000101100110011100001" queues.log && return
+	grep "features" queues.log | sed "s/^/# /"
+	return 1
+}
+
+# More than 3 MB by packets larger than any Ethernet has shows that segments are left to the receiver.
+traffic_flows()
+{
+	for direction in tx rx; do
+		patience=300
+		until [ "$(counter "nic.lan.$direction.bytes")" -gt 3000000 ]; do
+			patience=$((patience - 1))
+			[ "$patience" -gt 0 ] || return 1
+			usleep 100000
+		done
+		size=$(($(counter "nic.lan.$direction.bytes") / $(counter "nic.lan.$direction.packets")))
+		echo "# $direction: $size bytes a packet"
+	done
+	[ "$(($(counter nic.lan.tx.bytes) / $(counter nic.lan.tx.packets)))" -gt 1514 ]
+}
+
+# How many reads a second the guest gets, by this host's clock.
+read_rate()
+{
+	begin=$(cut -d ' ' -f 1 /proc/uptime)
+	reads=$(counter disk.data.read.ops)
+	sleep 4
+	reads=$(($(counter disk.data.read.ops) - reads))
+	cut -d ' ' -f 1 /proc/uptime | awk -v begin="$begin" -v reads="$reads" '{ printf "%d", reads / ($1 - begin) }'
+}
+
+# As many as it may and no more; on a busy host a guest may come to fewer.
+reads_at()
+{
+	rate=$(read_rate)
+	echo "# $rate reads a second, of $1"
+	[ $((rate * 4)) -ge "$1" ] && [ "$rate" -le $(($1 * 11 / 10 + 1)) ]
+}
+
+limits_hold()
+{
+	kill "$(cat echo.pid)"
+	reads_at 10 && update queues disk.data.iops.read=4 && reads_at 4 &&
+		update queues disk.data.iops.read=0 disk.data.iops.total=20 && reads_at 20 &&
+		[ "$(counter disk.data.read.stalled)" -gt 1000000000 ]
+}
+
+ends()
+{
+	quietly stop queues && ip link set queues down && brctl delbr queues
+}
+
+try "two queues of a NIC and of a disk" starts_with_two_queues
+try "checksums and segments are offloaded" has_its_features
+try "traffic flows" traffic_flows
+try "a disk's limit holds, and another when it changes" limits_hold
+try "it ends" ends
