@@ -40,7 +40,7 @@ void blkio_init(struct blkio *io, int file, int kick, int timer);
 void blkio_destroy(struct blkio *io);
 
 /* The rest is called by the queue's thread alone. */
-void                  blkio_begin(struct blkio *io, struct blkio_request *request);
+void blkio_begin(struct blkio *io, struct blkio_request *request);
 /* The kernel begins with what there is, which a wait does as well. */
 void                  blkio_submit(struct blkio *io);
 struct blkio_request *blkio_take_ended(struct blkio *io);
