@@ -67,6 +67,7 @@ bool unpack(const struct boot_file *packed, uint64_t limit, struct boot_file *fi
     data = size ? mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : MAP_FAILED;
     if (size && data == MAP_FAILED)
         return fail(failure, WIRE_HOST, "boot.kernel", "no memory to unpack it: %s", strerror(errno));
+    madvise(data, size, MADV_HUGEPAGE); /* all of it is written, and faults would take longer than unpacking */
     *file = (struct boot_file){data, size};
     if (size && (is_lz4 ? unpack_lz4 : unpack_zstd)(&stream, data, size))
         return true;
