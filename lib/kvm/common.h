@@ -221,6 +221,8 @@ uint64_t vmhi_kvm_generation(const vmhi_driver_host *host, const char *uuid);
 /* --- node.c --- */
 /* KVM itself; -1: error says whether the host has none, or this user may not use it. */
 int vmhi_kvm_open_device(vmh_error **error);
+/* What it offers of the host's CPUs, which this process asks once; nothing where that does not fit: the VMM asks. */
+void vmhi_kvm_put_cpuid(struct wire_message *message);
 
 /* --- the calls of the contract, by file --- */
 gboolean  vmhi_kvm_list(vmhi_driver_host *host, vmhi_visit visit, void *data, vmh_error **error); /* list.c */

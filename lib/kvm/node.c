@@ -55,6 +55,26 @@ int vmhi_kvm_open_device(vmh_error **error)
     return -1;
 }
 
+void vmhi_kvm_put_cpuid(struct wire_message *message)
+{
+    enum { MOST = (WIRE_SIZE / 2) / sizeof(struct kvm_cpuid_entry2) };
+    static gsize asked;
+
+    if (g_once_init_enter(&asked)) {
+        struct kvm_cpuid2 *cpuid = g_malloc0(sizeof(*cpuid) + MOST * sizeof(cpuid->entries[0]));
+        const int          device = vmhi_kvm_open_device(NULL);
+
+        cpuid->nent = MOST;
+        if (ioctl(device, KVM_GET_SUPPORTED_CPUID, cpuid) < 0)
+            cpuid->nent = 0;
+        vmhi_kvm_close(device);
+        g_once_init_leave(&asked, (gsize)cpuid);
+    }
+    const struct kvm_cpuid2 *cpuid = (const struct kvm_cpuid2 *)asked;
+    if (cpuid->nent)
+        wire_put(message, WIRE_T_CPUID, cpuid, sizeof(*cpuid) + cpuid->nent * sizeof(cpuid->entries[0]));
+}
+
 /* KVM is there also where it emulates the guest's every instruction: then the CPU has neither flag. */
 static void put_accelerator(vmh_spec *spec)
 {

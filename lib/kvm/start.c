@@ -152,6 +152,7 @@ static gboolean tell_machine(starting *s, vmh_error **error)
     wire_put_u64(&s->message, WIRE_T_CPUS, cpus.count);
     wire_put_u64(&s->message, WIRE_T_CORES, cpus.cores);
     wire_put_u64(&s->message, WIRE_T_THREADS, cpus.threads);
+    vmhi_kvm_put_cpuid(&s->message);
     return tell(s, error);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Requests, one function each, and the events that tell all who watch. */
 #include "control.h"
+#include "cpuid.h"
 #include "device/debug.h"
 #include "device/pci.h"
 #include "device/power.h"
@@ -134,8 +135,12 @@ static bool take_image(struct image *image, struct failure *failure)
 static bool do_machine(struct client *client, struct failure *failure)
 {
     const uint64_t cpus = wire_u64(&message, WIRE_T_CPUS, 1);
+    uint32_t       length = 0;
+    const void    *cpuid = wire_find(&message, WIRE_T_CPUID, &length);
 
     (void)client;
+    if (cpuid && !cpuid_take(cpuid, length))
+        return fail(failure, WIRE_VALUE, NULL, "what KVM offers came in another form");
     return vm_set_machine(vm, wire_u64(&message, WIRE_T_MEMORY, 0), cpus, failure) &&
            vm_set_topology(vm, wire_u64(&message, WIRE_T_CORES, cpus), wire_u64(&message, WIRE_T_THREADS, 1),
                            failure);

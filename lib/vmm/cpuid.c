@@ -176,17 +176,46 @@ void cpuid_adapt(struct kvm_cpuid2 *cpuid, const struct topology *topology, unsi
         replace_levels(cpuid, NEWER_TOPOLOGY, topology, index);
 }
 
+/* What KVM offers of the host's CPUs; no entries: nobody has asked yet. */
+static struct table {
+    struct kvm_cpuid2       head;
+    struct kvm_cpuid_entry2 entries[CPUID_ENTRIES];
+} offered;
+
+bool cpuid_take(const void *data, size_t length)
+{
+    struct kvm_cpuid2 head;
+
+    if (length < sizeof(head) || length > sizeof(offered))
+        return false;
+    memcpy(&head, data, sizeof(head));
+    if (head.nent > CPUID_ENTRIES || length != sizeof(head) + head.nent * sizeof(offered.entries[0]))
+        return false;
+    memcpy(&offered, data, length);
+    return true;
+}
+
+static bool ask(int kvm)
+{
+    if (offered.head.nent)
+        return true;
+    offered.head.nent = CPUID_ENTRIES;
+    if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &offered) == 0)
+        return true;
+    offered.head.nent = 0;
+    return false;
+}
+
 bool cpuid_set(struct vcpu *vcpu, struct failure *failure)
 {
-    static _Alignas(8) uint8_t space[sizeof(struct kvm_cpuid2) + CPUID_ENTRIES * sizeof(struct kvm_cpuid_entry2)];
-    struct kvm_cpuid2         *cpuid = (struct kvm_cpuid2 *)space;
+    static struct table table;
 
-    cpuid->nent = CPUID_ENTRIES;
-    if (ioctl(vcpu->vm->kvm, KVM_GET_SUPPORTED_CPUID, cpuid) < 0)
+    if (!ask(vcpu->vm->kvm))
         return fail(failure, WIRE_HOST, NULL, "KVM does not tell what CPUs it offers: %s", strerror(errno));
-    cpuid_adapt(cpuid, &vcpu->vm->topology, vcpu->index,
+    table = offered;
+    cpuid_adapt(&table.head, &vcpu->vm->topology, vcpu->index,
                 ioctl(vcpu->vm->kvm, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0);
-    if (ioctl(vcpu->descriptor, KVM_SET_CPUID2, cpuid) < 0)
+    if (ioctl(vcpu->descriptor, KVM_SET_CPUID2, &table) < 0)
         return fail(failure, WIRE_HOST, NULL, "KVM refuses the CPU that it offered: %s", strerror(errno));
     return true;
 }

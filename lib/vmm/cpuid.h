@@ -12,4 +12,10 @@ enum { CPUID_ENTRIES = 256 };
 /* Makes what is true of the host's CPUs true of this one. `cpuid` has room for CPUID_ENTRIES. */
 void cpuid_adapt(struct kvm_cpuid2 *cpuid, const struct topology *topology, unsigned index, bool has_deadline_timer);
 
+/*
+ * What KVM offers, by whoever has asked it already: that is slow where a hypervisor beneath answers for each leaf.
+ * false: it is none. Else KVM is asked once.
+ */
+bool cpuid_take(const void *data, size_t length);
+
 bool cpuid_set(struct vcpu *vcpu, struct failure *failure);

@@ -23,7 +23,7 @@ enum { WIRE_CPUS = 64, WIRE_PAGE = 4096, WIRE_QUEUES = WIRE_DESCRIPTORS };
 
 /* What is asked of a VMM, in any order but for the first: a machine is described, then booted. */
 enum wire_type {
-    WIRE_MACHINE = 1, /* MEMORY, CPUS, and of a socket CORES, of a core THREADS */
+    WIRE_MACHINE = 1, /* MEMORY, CPUS, and of a socket CORES, of a core THREADS; CPUID */
     WIRE_KERNEL = 2,  /* descriptor: the image; KIND, CMDLINE, and for flat ones ADDRESS and MODE */
     WIRE_INITRD = 3,  /* descriptor: the file. Several are the modules of multiboot; CMDLINE */
     WIRE_SERIAL = 4, /* descriptor: a file that gets what the guest says, or a socket to accept one at a time; KIND */
@@ -85,6 +85,7 @@ enum wire_tag {
     WIRE_T_CPU_SET = 41, /* WIRE_CPU_SET bytes, a bit for each CPU from the lowest on */
     WIRE_T_CORES = 65,
     WIRE_T_THREADS = 66,
+    WIRE_T_CPUID = 67, /* KVM's struct kvm_cpuid2, as KVM_GET_SUPPORTED_CPUID tells; absent, the VMM asks itself */
     WIRE_T_DEVICES = 24, /* the names of those that can be unplugged, a line each */
     WIRE_T_LIMITS = 75 /* numbers of 64 bits, as WIRE_LIMIT_… counts them; those that are 0, or beyond its end, are no
                           limit */

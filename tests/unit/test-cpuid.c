@@ -188,6 +188,23 @@ START_TEST(odd_hosts_are_taken)
 }
 END_TEST
 
+START_TEST(what_is_handed_over_must_be_whole)
+{
+    size_t whole;
+
+    make_host(true);
+    whole = sizeof(*cpuid) + cpuid->nent * sizeof(cpuid->entries[0]);
+    ck_assert(cpuid_take(cpuid, whole));
+    for (size_t length = 0; length < whole; length++)
+        ck_assert(!cpuid_take(cpuid, length));
+    ck_assert(!cpuid_take(cpuid, whole + 1));
+    cpuid->nent = CPUID_ENTRIES + 1;
+    ck_assert(!cpuid_take(cpuid, sizeof(*cpuid) + (CPUID_ENTRIES + 1) * sizeof(cpuid->entries[0])));
+    cpuid->nent = UINT32_MAX; /* whose size would wrap round */
+    ck_assert(!cpuid_take(cpuid, whole));
+}
+END_TEST
+
 UNIT_RUN("cpuid", ids_have_fields, no_topology_has_too_high_ids, intel_tells_of_sockets_cores_and_threads,
          amd_tells_of_sockets_cores_and_threads, amd_may_lack_the_leaf_of_threads, one_cpu_has_no_siblings,
-         odd_hosts_are_taken)
+         odd_hosts_are_taken, what_is_handed_over_must_be_whole)
