@@ -341,6 +341,21 @@ static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
     return vmhi_kvm_request(s->ours, &s->message, error);
 }
 
+/* Waits until the other side has closed; FALSE when it takes too long. */
+static gboolean wait_for_end(int connection)
+{
+    struct wire_message message = {.descriptor_count = 0};
+    struct pollfd       waits = {.fd = connection, .events = POLLIN};
+    const gint64        end = g_get_monotonic_time() + PATIENCE_MS * 1000;
+
+    for (gint64 left = PATIENCE_MS; left > 0; left = (end - g_get_monotonic_time()) / 1000) {
+        if (poll(&waits, 1, (int)left) > 0 && wire_receive(connection, &message, MSG_DONTWAIT) <= 0)
+            return TRUE;
+        wire_close_descriptors(&message);
+    }
+    return FALSE;
+}
+
 /*
  * Whom a VMM becomes that root starts: a user of its own, of numbers that nobody gives to people, services or
  * containers. Of the UUID, so that nothing needs to be written down.
@@ -375,7 +390,8 @@ gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vm
 
         if (s->ours >= 0) {
             wire_begin(&s->message, WIRE_STOP, 2);
-            vmhi_kvm_request(s->ours, &s->message, NULL);
+            if (vmhi_kvm_post(s->ours, &s->message, NULL))
+                wait_for_end(s->ours);
         }
         for (gsize i = 0; i < G_N_ELEMENTS(files); i++) {
             g_autofree char *path = vmhi_kvm_path(host, uuid, files[i]);
@@ -387,21 +403,6 @@ gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vm
     if (s->ours >= 0)
         close(s->ours);
     return done;
-}
-
-/* Waits until the other side has closed; FALSE when it takes too long. */
-static gboolean wait_for_end(int connection)
-{
-    struct wire_message message;
-    struct pollfd       waits = {.fd = connection, .events = POLLIN};
-    const gint64        end = g_get_monotonic_time() + PATIENCE_MS * 1000;
-
-    for (gint64 left = PATIENCE_MS; left > 0; left = (end - g_get_monotonic_time()) / 1000) {
-        if (poll(&waits, 1, (int)left) > 0 && wire_receive(connection, &message, MSG_DONTWAIT) <= 0)
-            return TRUE;
-        wire_close_descriptors(&message);
-    }
-    return FALSE;
 }
 
 /* A process that does not answer is ended all the same. */
