@@ -4,10 +4,11 @@
 
 several_consoles()
 {
-	run console vmlinuz -s console.main.to=pty -s console.side.to=pty -s "console.then.to=file:$PWD/then.log"
+	run console vmlinuz -s console.main.to=pty -s console.side.to=pty -s "console.tail.to=file:$PWD/tail.log"
 	hears console "vmhost-guest: ready" || return 1
+	: >side.log
 	echo "over here" | ctl console console side >side.log 2>&1 &
-	hears side "vmhost-guest: hvc0" && hears side "echo: over here" && hears then "vmhost-guest: hvc1" &&
+	hears side "vmhost-guest: hvc0" && hears side "echo: over here" && hears tail "vmhost-guest: hvc1" &&
 		quietly stop console
 }
 

@@ -9,6 +9,7 @@ finds_its_devices()
 	run mmio vmlinuz --cpus 2 -s machine=mmio -d "data=$PWD/data" -s nic.lan.tap=mmio0 -s console.main.to=pty \
 		-s console.side.to=pty -s vsock.cid=3
 	hears mmio "vmhost-guest: ready cpus=2 .* disks=vda nics=eth0 lo" || return 1
+	: >side.log
 	echo "over here" | ctl console mmio side >side.log 2>&1 &
 	hears side "vmhost-guest: hvc0" && hears side "echo: over here" && hears mmio "vmhost-guest: echoing" &&
 		echo "by socket" | ctl vsock mmio connect 5 | grep -q "by socket"
