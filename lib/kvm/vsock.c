@@ -51,6 +51,25 @@ static gboolean hear_line(int connection, char line[LINE])
     return FALSE;
 }
 
+/* Why it was not answered, of which errno tells a part: a process that is about to end takes connections a little
+ * longer. */
+static void no_answer(const vmhi_driver_host *host, const char *uuid, const char *word, uint32_t port,
+                      vmh_error **error)
+{
+    const gboolean is_silent = errno == EAGAIN || errno == EWOULDBLOCK;
+    g_auto(vmhi_kvm_condition) now = vmhi_kvm_look_at(host, uuid);
+
+    if (!vmhi_kvm_runs(&now))
+        vmhi_kvm_wrong_state(host, uuid, error);
+    else if (is_silent)
+        vmhi_error_set(error, VMH_ERR_TIMEOUT, "the guest does not answer at port %u", port);
+    else if (g_str_equal(word, "CONNECT"))
+        vmhi_error_set(error, VMH_ERR_UNREACHABLE,
+                       "nobody in the guest listens at port %u, or it has no driver for its sockets yet", port);
+    else
+        vmhi_error_set(error, VMH_ERR_HYPERVISOR, "the VM's process does not let anybody listen at port %u", port);
+}
+
 /* A socket by which this was asked, and its answer; -1: error says why there is none. */
 static int ask(const vmhi_driver_host *host, const char *uuid, const char *word, uint32_t port, char answer[LINE],
                vmh_error **error)
@@ -66,13 +85,7 @@ static int ask(const vmhi_driver_host *host, const char *uuid, const char *word,
     *answer = '\0';
     set_patience(connection, vmhi_kvm_patience(host));
     if (send(connection, line, (gsize)length, MSG_NOSIGNAL) != length || !hear_line(connection, answer)) {
-        if (errno == EAGAIN || errno == EWOULDBLOCK)
-            vmhi_error_set(error, VMH_ERR_TIMEOUT, "the guest does not answer at port %u", port);
-        else if (g_str_equal(word, "CONNECT"))
-            vmhi_error_set(error, VMH_ERR_UNREACHABLE,
-                           "nobody in the guest listens at port %u, or it has no driver for its sockets yet", port);
-        else
-            vmhi_error_set(error, VMH_ERR_STATE, "the VM has just ended");
+        no_answer(host, uuid, word, port, error);
         close(connection);
         return -1;
     }
