@@ -15,7 +15,8 @@
 enum {
     EVENTS_SIZE = 16384,
     WATCH_NAMES = IN_CREATE | IN_DELETE | IN_MOVE | IN_ONLYDIR,
-    WATCH_VM = IN_MOVED_TO | IN_ONLYDIR
+    WATCH_VM = IN_MOVED_TO | IN_ONLYDIR,
+    LISTED_MS = 500 /* how long the first frame waits for the first look at all VMs, one of which may hang */
 };
 
 /* A VM. The thread's, but for the counters and the process, which are the lock's. */
@@ -43,6 +44,8 @@ struct vmhi_kvm_watch {
     gboolean          quiet;
     GMutex            lock;
     GHashTable       *machines; /* by UUID */
+    gboolean          listed;   /* for the first time */
+    GCond             was_listed;
 };
 
 /* --- telling --- */
@@ -447,6 +450,10 @@ static void *run(void *data)
 
     g_main_context_push_thread_default(watch->context);
     list_again(watch);
+    g_mutex_lock(&watch->lock);
+    watch->listed = TRUE;
+    g_cond_broadcast(&watch->was_listed);
+    g_mutex_unlock(&watch->lock);
     while (!g_atomic_int_get(&watch->ended))
         g_main_context_iteration(watch->context, TRUE);
     g_main_context_pop_thread_default(watch->context);
@@ -462,6 +469,7 @@ vmhi_kvm_watch *vmhi_kvm_watch_new(vmhi_driver_host *host, vmh_error **error)
     watch->host = host;
     g_mutex_init(&watch->lock);
     g_mutex_init(&watch->sink_lock);
+    g_cond_init(&watch->was_listed);
     watch->machines = g_hash_table_new(g_str_hash, g_str_equal);
     watch->context = g_main_context_new();
     watch->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
@@ -505,6 +513,7 @@ void vmhi_kvm_watch_free(vmhi_kvm_watch *watch)
     g_main_context_unref(watch->context);
     if (watch->inotify >= 0)
         close(watch->inotify);
+    g_cond_clear(&watch->was_listed);
     g_mutex_clear(&watch->lock);
     g_mutex_clear(&watch->sink_lock);
     g_free(watch);
@@ -512,10 +521,13 @@ void vmhi_kvm_watch_free(vmhi_kvm_watch *watch)
 
 void vmhi_kvm_watch_counters(vmhi_kvm_watch *watch, vmhi_kvm_visit_counters visit, void *data)
 {
+    const gint64   end = g_get_monotonic_time() + LISTED_MS * 1000;
     GHashTableIter iter;
     void          *value;
 
     g_mutex_lock(&watch->lock);
+    while (!watch->listed && g_cond_wait_until(&watch->was_listed, &watch->lock, end))
+        continue;
     g_hash_table_iter_init(&iter, watch->machines);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         const machine *m = value;

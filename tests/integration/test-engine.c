@@ -241,6 +241,27 @@ START_TEST(a_killed_process_is_remembered)
 END_TEST
 
 /* SIGSTOP and all that a program may do meanwhile. */
+/* Whoever asks at once is told as much as whoever waits. */
+START_TEST(a_host_that_was_just_opened_has_frames)
+{
+    g_autofree char *name = test_name("seen");
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_vm) vm G_GNUC_UNUSED = engine_create(host, name, "tick=50", VMH_CREATE_START);
+    g_autoptr(vmh_error) error = NULL;
+
+    for (guint i = 0; i < 20; i++) {
+        g_autoptr(vmh_host) other = open_host(engine_uri());
+        g_autoptr(vmh_frame) frame = vmh_host_sample(other, "cpu.count", 0, &error);
+        const uint64_t *counts = NULL;
+
+        assert_no_error();
+        ck_assert_int_eq(vmh_frame_column(frame, "cpu.count", &counts, NULL, &error), 0);
+        ck_assert_uint_eq(vmh_frame_rows(frame), 1);
+        ck_assert_uint_eq(counts[0], 1);
+    }
+}
+END_TEST
+
 START_TEST(a_frozen_process_holds_up_nobody)
 {
     g_autofree char *name = test_name("frozen");
@@ -376,25 +397,9 @@ END_TEST
 
 static const char *const odd_names[] = {
 
-    "...",
-    "=",
-    "=x",
-    "%2F",
-    "a%2fb",
-    "a\\b",
-    "-rf",
-    " blank ",
-    "lock",
-    "*",
-    "names",
-    "🐟",
-    "größe",
-    "∕etc∕passwd", /* division slashes */
-    "a\xcc\x88",
-    "\xc3\xa4",
-    "$(reboot)",
-    "'\"`",
-    LONGEST_NAME,
+    "...",       "=",        "=x",        "%2F",   "a%2fb",      "a\\b",  "-rf",
+    " blank ",   "lock",     "*",         "names", "🐟",          "größe", "∕etc∕passwd", /* division slashes */
+    "a\xcc\x88", "\xc3\xa4", "$(reboot)", "'\"`",  LONGEST_NAME,
 };
 
 START_TEST(names_may_be_odd)
@@ -427,6 +432,7 @@ int main(int argc, char **argv)
         one_of_two_creators_wins,
         a_killed_process_is_a_crash,
         a_killed_process_is_remembered,
+        a_host_that_was_just_opened_has_frames,
         a_frozen_process_holds_up_nobody,
         a_triple_fault_tells_the_registers,
         a_guest_restarts_itself,
