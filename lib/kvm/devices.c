@@ -317,11 +317,25 @@ gboolean vmhi_kvm_is_without_bus(const vmh_spec *spec)
 }
 
 /* A NIC keeps the address that it gets at first, a console its type, and a VM the most memory that it can have. */
+/* An empty text takes a property away; what is kept does without. */
+static void drop_empty(vmh_spec *spec)
+{
+    g_auto(GStrv) paths = vmhi_spec_list(spec);
+
+    for (guint i = 0; paths[i]; i++) {
+        const char *text = vmhi_spec_str(spec, paths[i]);
+
+        if (text && !*text && (vmhi_schema_lookup("vm", paths[i])->flags & VMHI_EMPTY))
+            vmhi_spec_unset(spec, paths[i], NULL);
+    }
+}
+
 void vmhi_kvm_complete(vmh_spec *spec)
 {
     g_auto(GStrv) nics = vmhi_spec_ids(spec, "nic");
     uint64_t memory;
 
+    drop_empty(spec);
     if (!vmhi_spec_get(spec, "memory.max", NULL) && vmhi_spec_u64(spec, "memory.size", &memory))
         vmhi_spec_put_u64(spec, "memory.max", memory);
     if (!vmhi_spec_str(spec, "machine"))

@@ -202,6 +202,28 @@ START_TEST(the_debug_console_is_a_file)
 }
 END_TEST
 
+/* An empty text takes it away, and the next start does without. */
+START_TEST(a_file_is_taken_away)
+{
+    static const char *const paths[] = {"debug.console", "boot.initrd"};
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+
+    for (guint i = 0; i < G_N_ELEMENTS(paths); i++) {
+        g_autoptr(vmh_spec) spec = engine_spec("empty", NULL), update = vmh_spec_new("vm", NULL);
+        vmh_vm *vm;
+
+        ck_assert_int_eq(vmh_spec_set(spec, paths[i], "/nonexistent/file", &error), 0);
+        ck_assert_int_eq(vmh_spec_set(update, paths[i], "", &error), 0);
+        vm = create(host, spec, 0);
+        assert_fails(vmh_vm_start(vm, 0, &error), VMH_ERR_NOT_FOUND);
+        assert_ok(vmh_vm_update(vm, update, 0, 0, &error));
+        assert_ok(vmh_vm_start(vm, 0, &error));
+        assert_ok(vmh_vm_delete(vm, VMH_DELETE_FORCE, &error));
+        vmh_vm_unref(vm);
+    }
+}
+END_TEST
+
 static const struct {
     const char *property;
     const char *value;
@@ -243,6 +265,7 @@ int main(void)
         a_guest_that_panicked_may_be_kept,
         the_debug_exit_tells_a_value,
         the_debug_console_is_a_file,
+        a_file_is_taken_away,
         debug_ports_may_be_wrong,
     };
 
