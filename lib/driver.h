@@ -118,6 +118,7 @@ typedef struct {
                      uint64_t flags, vmhi_task *task, vmh_error **error);
     /* Adds a row and its cells for every VM, also for one it learns nothing of now. */
     gboolean (*sample)(vmhi_driver_host *host, vmh_frame *frame, vmh_error **error);
+    gboolean samples_at_once; /* it only reads memory and waits for nobody: then no thread is used for it either */
 } vmhi_driver;
 
 /* All drivers of this build, NULL-terminated, in the order in which a NULL URI asks them. */

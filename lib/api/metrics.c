@@ -22,6 +22,7 @@ vmh_frame *vmh_host_sample(vmh_host *host, const char *columns, uint64_t flags, 
     link = host->link;
     if (!vmhi_call_supported(link, "host.sample", error))
         return NULL;
-    return vmhi_sampling_take(&link->sampling, link->driver, link->remote, link->in_process, columns,
+    return vmhi_sampling_take(&link->sampling, link->driver, link->remote,
+                              link->in_process || link->driver->samples_at_once, columns,
                               vmhi_link_option_ms(link, "sample.timeout"), keep, drop, link, error);
 }

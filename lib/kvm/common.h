@@ -5,6 +5,7 @@
 #include "driver.h"
 #include "vmm/wire.h"
 #include <sys/un.h>
+#include <time.h>
 
 #define VMHI_KVM "kvm"
 
@@ -210,9 +211,15 @@ void            vmhi_kvm_watch_quiet(vmhi_kvm_watch *watch);
 void            vmhi_kvm_watch_free(vmhi_kvm_watch *watch);
 /* Returns when a VM that has just been made or started is watched. */
 void vmhi_kvm_watch_settle(vmhi_kvm_watch *watch, const char *uuid, const char *name);
-/* Calls visit for each VM; the counters of one that runs are there for the call, those of others are NULL. */
-typedef void (*vmhi_kvm_visit_counters)(void *data, const char *uuid, const char *name,
-                                        const struct wire_stats *stats, int process);
+/* A VM's counters; where it does not run, there are none and no process either. */
+typedef struct {
+    const char              *uuid, *name;
+    const struct wire_stats *stats;
+    int                      process;
+    clockid_t                clock; /* the processor time of its process; CLOCK_REALTIME: not known */
+} vmhi_kvm_counters;
+/* Calls visit for each VM; what it gets is there for the call. */
+typedef void (*vmhi_kvm_visit_counters)(void *data, const vmhi_kvm_counters *counters);
 void vmhi_kvm_watch_counters(vmhi_kvm_watch *watch, vmhi_kvm_visit_counters visit, void *data);
 
 /* --- describe.c --- */

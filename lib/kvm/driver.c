@@ -143,4 +143,5 @@ const vmhi_driver vmhi_kvm_driver = {
     .accept = vmhi_kvm_accept,
     .migrate = migrate,
     .sample = vmhi_kvm_sample,
+    .samples_at_once = TRUE,
 };

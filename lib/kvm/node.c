@@ -105,13 +105,11 @@ typedef struct {
     uint64_t running, total, cpus, memory;
 } sums;
 
-static void add_up(void *data, const char *uuid, const char *name, const struct wire_stats *stats, int process)
+static void add_up(void *data, const vmhi_kvm_counters *counters)
 {
-    sums *s = data;
+    const struct wire_stats *stats = counters->stats;
+    sums                    *s = data;
 
-    (void)uuid;
-    (void)name;
-    (void)process;
     s->total++;
     if (!stats)
         return;

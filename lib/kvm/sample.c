@@ -11,12 +11,12 @@ static void set(vmh_frame *frame, size_t row, vmhi_metric metric, uint64_t value
 }
 
 /* The kernel keeps it for any process, by a clock. */
-static void put_cpu_time(vmh_frame *frame, size_t row, int process)
+static void put_cpu_time(vmh_frame *frame, size_t row, clockid_t clock)
 {
     struct timespec time;
-    clockid_t       clock;
 
-    if (process > 0 && clock_getcpuclockid(process, &clock) == 0 && clock_gettime(clock, &time) == 0)
+    if (clock != CLOCK_REALTIME && vmhi_wanted_has(vmhi_frame_wanted(frame), VMHI_METRIC_CPU_TIME) &&
+        clock_gettime(clock, &time) == 0)
         set(frame, row, VMHI_METRIC_CPU_TIME, (uint64_t)time.tv_sec * UINT64_C(1000000000) + (uint64_t)time.tv_nsec);
 }
 
@@ -119,17 +119,18 @@ static void put_guest(vmh_frame *frame, size_t row, const struct wire_stats *sta
     }
 }
 
-static void add_row(void *data, const char *uuid, const char *name, const struct wire_stats *stats, int process)
+static void add_row(void *data, const vmhi_kvm_counters *counters)
 {
-    vmh_frame   *frame = data;
-    const size_t row = vmhi_frame_add_row(frame, uuid, name);
+    vmh_frame               *frame = data;
+    const struct wire_stats *stats = counters->stats;
+    const size_t             row = vmhi_frame_add_row(frame, counters->uuid, counters->name);
 
     if (stats) {
         set(frame, row, VMHI_METRIC_CPU_COUNT, stats->cpus);
         set(frame, row, VMHI_METRIC_MEMORY_SIZE, stats->memory - stats->balloon);
         set(frame, row, VMHI_METRIC_MEMORY_MAX, stats->memory);
-        put_cpu_time(frame, row, process);
-        put_resident(frame, row, process);
+        put_cpu_time(frame, row, counters->clock);
+        put_resident(frame, row, counters->process);
         put_devices(frame, row, stats);
         put_guest(frame, row, stats);
     }

@@ -31,6 +31,7 @@ typedef struct {
     vmhi_kvm_condition       end; /* as its process announced it; VMH_VM_UNKNOWN until then */
     const struct wire_stats *stats;
     int                      process;
+    clockid_t                clock; /* of its processor time; CLOCK_REALTIME: not known */
 } machine;
 
 struct vmhi_kvm_watch {
@@ -232,8 +233,11 @@ static void map_counters(machine *m, int descriptor)
     g_mutex_lock(&m->watch->lock);
     if (stats)
         m->stats = stats;
-    if (getsockopt(m->connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0)
+    m->clock = CLOCK_REALTIME;
+    if (getsockopt(m->connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) {
         m->process = peer.pid;
+        clock_getcpuclockid(peer.pid, &m->clock);
+    }
     g_mutex_unlock(&m->watch->lock);
 }
 
@@ -532,7 +536,7 @@ void vmhi_kvm_watch_counters(vmhi_kvm_watch *watch, vmhi_kvm_visit_counters visi
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         const machine *m = value;
 
-        visit(data, m->uuid, m->name, m->stats, m->process);
+        visit(data, &(vmhi_kvm_counters){m->uuid, m->name, m->stats, m->process, m->clock});
     }
     g_mutex_unlock(&watch->lock);
 }

@@ -95,9 +95,9 @@ int main(int argc, char **argv)
     }
     bench_require(r.way != NULL, NULL, "usage: blk NAME random|sequential");
     make_file(&r);
-    r.host = guest_host_new();
+    r.host = bench_own_host();
     bench_run(argv[1], sides, G_N_ELEMENTS(sides), RUNS, &r);
-    guest_host_free(r.host);
+    bench_own_host_free(r.host);
     unlink(r.path);
     return 0;
 }

@@ -181,9 +181,9 @@ int main(int argc, char **argv)
 
     bench_require(argc == 3, NULL, "usage: exits NAME WAY");
     e.cmdline = g_strdup_printf("exit=%s count=%d", argv[2], COUNT);
-    e.host = guest_host_new();
+    e.host = bench_own_host();
     bench_run(argv[1], sides, G_N_ELEMENTS(sides), RUNS, &e);
-    guest_host_free(e.host);
+    bench_own_host_free(e.host);
     g_free((char *)e.cmdline);
     return 0;
 }

@@ -2,30 +2,9 @@
 /* Runs guests and reads the line that each says at its end. */
 #include "guest.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <x86intrin.h>
-
-static char directory[] = "/tmp/vmhost-bench-XXXXXX";
-
-vmh_host *guest_host_new(void)
-{
-    char uri[64];
-
-    bench_require(mkdtemp(directory) != NULL, NULL, "mkdtemp");
-    snprintf(uri, sizeof(uri), "kvm://%s", directory);
-    return bench_open(uri);
-}
-
-void guest_host_free(vmh_host *host)
-{
-    g_autofree char *command = g_strdup_printf("rm -rf %s", directory);
-
-    vmh_host_unref(host);
-    bench_require(system(command) == 0, NULL, command);
-}
 
 vmh_spec *guest_spec(const char *guest, const char *cmdline, const char *memory)
 {

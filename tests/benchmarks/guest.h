@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Guests of tests/guest/ring3 on a host of the built-in engine, which is gone when the program ends. */
+/* Guests of tests/guest/ring3, which say at their end what they have measured. */
 #pragma once
 
-#include "bench.h"
-
-/* A host in a new directory; guest_host_free() removes both. */
-vmh_host *guest_host_new(void);
-void      guest_host_free(vmh_host *host);
+#include "sides.h"
 
 /* A VM with this guest and command line, and no devices but the console. */
 vmh_spec *guest_spec(const char *guest, const char *cmdline, const char *memory);
