@@ -232,6 +232,15 @@ static char *find_process(const vmhi_driver_host *host, const char *uuid, vmh_er
     return process;
 }
 
+gboolean vmhi_kvm_group_is_wanted(const vmh_spec *spec)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(limits); i++) {
+        if (vmhi_spec_get(spec, limits[i].property, NULL))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 gboolean vmhi_kvm_group_apply(const vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, vmh_error **error)
 {
     g_autofree char *process = NULL;

@@ -321,6 +321,16 @@ static gboolean tell_pins(starting *s, vmh_error **error)
     return TRUE;
 }
 
+/*
+ * The groups come before the guest's memory is used, all of which is to be counted. Who listens at its socket is who
+ * the VMM is, and it does by its first answer.
+ */
+static gboolean join_groups(starting *s, vmh_error **error)
+{
+    return !vmhi_kvm_group_is_wanted(s->spec) ||
+           (settle(s, error) && vmhi_kvm_group_apply(s->host, s->uuid, s->spec, error));
+}
+
 static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
 {
     if (!vmhi_spec_str(s->spec, "boot.kernel")) {
@@ -328,13 +338,11 @@ static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
                                 "there is nothing to boot: the built-in engine has no firmware, so set boot.kernel");
         return FALSE;
     }
-    /* The groups come before the guest's memory is used, all of which is to be counted. */
-    if (!tell_machine(s, error) || !vmhi_kvm_group_apply(s->host, s->uuid, s->spec, error) || !tell_pins(s, error) ||
-        !tell_transport(s, error) || !tell_image(s, WIRE_KERNEL, "boot.kernel", error) ||
-        !tell_image(s, WIRE_INITRD, "boot.initrd", error) || !settle(s, error) ||
-        !vmhi_kvm_add_consoles(s->ours, s->spec, error) || !tell_debug(s, error) || !tell_policy(s, error) ||
-        !tell_balloon(s, error) || !tell_rng(s, error) || !tell_vsock(s, error) || !settle(s, error) ||
-        !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
+    if (!tell_machine(s, error) || !join_groups(s, error) || !tell_pins(s, error) || !tell_transport(s, error) ||
+        !tell_image(s, WIRE_KERNEL, "boot.kernel", error) || !tell_image(s, WIRE_INITRD, "boot.initrd", error) ||
+        !settle(s, error) || !vmhi_kvm_add_consoles(s->ours, s->spec, error) || !tell_debug(s, error) ||
+        !tell_policy(s, error) || !tell_balloon(s, error) || !tell_rng(s, error) || !tell_vsock(s, error) ||
+        !settle(s, error) || !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
         return FALSE;
     wire_begin(&s->message, WIRE_BOOT, 1);
     wire_put_u64(&s->message, WIRE_T_PAUSED, paused ? 1 : 0);
