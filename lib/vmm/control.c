@@ -1,20 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Requests, one function each, and the events that tell all who watch. */
+/* The VM's life by request, and the events that tell all who watch. */
 #include "control.h"
-#include "cpuid.h"
-#include "device/debug.h"
 #include "device/pci.h"
 #include "device/power.h"
 #include "loop.h"
+#include "parts.h"
 #include "sandbox.h"
-#include "vcpu.h"
-#include "virtio/balloon.h"
-#include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/device.h"
-#include "virtio/net.h"
-#include "virtio/rng.h"
-#include "virtio/vsock.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -112,250 +105,11 @@ static void end(int state, const char *reason)
 
 /* --- requests: true, with what they put into the reply --- */
 
-static bool in_state(int state, int other, struct failure *failure)
-{
-    static const char *const names[] = {"new", "running", "paused", "stopping", "ended", "crashed", "crashed"};
-
-    if (vm->stats->state == state || vm->stats->state == other)
-        return true;
-    return fail(failure, WIRE_WRONG_STATE, NULL, "the VM is %s", names[vm->stats->state]);
-}
-
-static bool take_image(struct image *image, struct failure *failure)
-{
-    const char *cmdline = wire_text(&message, WIRE_T_CMDLINE);
-
-    if (cmdline && strlen(cmdline) > VM_CMDLINE)
-        return fail(failure, WIRE_VALUE, "boot.cmdline", "longer than %d bytes", VM_CMDLINE);
-    snprintf(image->cmdline, sizeof(image->cmdline), "%s", cmdline ? cmdline : "");
-    image->descriptor = wire_take_descriptor(&message);
-    return image->descriptor >= 0 ? true : fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor");
-}
-
-static bool do_machine(struct client *client, struct failure *failure)
-{
-    const uint64_t cpus = wire_u64(&message, WIRE_T_CPUS, 1);
-    uint32_t       length = 0;
-    const void    *cpuid = wire_find(&message, WIRE_T_CPUID, &length);
-
-    (void)client;
-    if (cpuid && !cpuid_take(cpuid, length))
-        return fail(failure, WIRE_VALUE, NULL, "what KVM offers came in another form");
-    return vm_set_machine(vm, wire_u64(&message, WIRE_T_MEMORY, 0), cpus, failure) &&
-           vm_set_topology(vm, wire_u64(&message, WIRE_T_CORES, cpus), wire_u64(&message, WIRE_T_THREADS, 1),
-                           failure);
-}
-
-static bool do_mmio(struct client *client, struct failure *failure)
-{
-    (void)client;
-    if (!in_state(WIRE_NEW, WIRE_NEW, failure))
-        return false;
-    return pci_remove() ? true : fail(failure, WIRE_WRONG_STATE, "machine", "there are devices on its bus already");
-}
-
-static bool do_kernel(struct client *client, struct failure *failure)
-{
-    const uint64_t mode = wire_u64(&message, WIRE_T_MODE, WIRE_MODE_REAL);
-
-    (void)client;
-    if (!in_state(WIRE_NEW, WIRE_NEW, failure))
-        return false;
-    if (vm->kernel.descriptor >= 0)
-        return fail(failure, WIRE_WRONG_STATE, "boot.kernel", "there is a kernel already");
-    if (mode > WIRE_MODE_USER)
-        return fail(failure, WIRE_VALUE, NULL, "no CPU mode has number %llu", (unsigned long long)mode);
-    vm->kernel_kind = (int)wire_u64(&message, WIRE_T_KIND, WIRE_KERNEL_ANY);
-    vm->flat_address = wire_u64(&message, WIRE_T_ADDRESS, 0);
-    vm->flat_mode = (int)mode;
-    return take_image(&vm->kernel, failure);
-}
-
-static bool do_initrd(struct client *client, struct failure *failure)
-{
-    (void)client;
-    if (!in_state(WIRE_NEW, WIRE_NEW, failure))
-        return false;
-    if (vm->module_count == VM_MODULES)
-        return fail(failure, WIRE_VALUE, "boot.initrd", "more than %d modules", VM_MODULES);
-    if (!take_image(&vm->modules[vm->module_count], failure))
-        return false;
-    vm->module_count++;
-    return true;
-}
-
-/* The descriptor stays open when it is the console's. */
-static bool direct(struct console *console, struct failure *failure)
-{
-    const int descriptor = wire_take_descriptor(&message);
-
-    if (console_direct(console, wire_u64(&message, WIRE_T_KIND, WIRE_SERIAL_FILE), descriptor, failure))
-        return true;
-    if (descriptor >= 0)
-        close(descriptor);
-    return false;
-}
-
-static bool do_serial(struct client *client, struct failure *failure)
-{
-    (void)client;
-    return direct(&serial->console, failure);
-}
-
-static bool do_virtio_console(struct client *client, struct failure *failure)
-{
-    const char     *name = wire_text(&message, WIRE_T_NAME);
-    struct console *console;
-
-    (void)client;
-    if (!in_state(WIRE_NEW, WIRE_NEW, failure))
-        return false;
-    if (!name || virtio_console_find(name))
-        return fail(failure, WIRE_VALUE, NULL, "a console needs a name that no other has");
-    console = virtio_console_plug(vm, name, failure);
-    return console && (!message.descriptor_count || direct(console, failure));
-}
-
-/* Those that the message does not have are 0. */
-static void take_limits(uint64_t *limits)
-{
-    uint32_t     length = 0;
-    const void  *data = wire_find(&message, WIRE_T_LIMITS, &length);
-    const size_t size = WIRE_LIMITS * sizeof(*limits);
-
-    memset(limits, 0, size);
-    if (data)
-        memcpy(limits, data, length < size ? length : size);
-}
-
-static bool do_debug(struct client *client, struct failure *failure)
-{
-    const uint64_t port = wire_u64(&message, WIRE_T_ADDRESS, 0);
-    const int      file = wire_take_descriptor(&message);
-
-    (void)client;
-    if (in_state(WIRE_NEW, WIRE_NEW, failure) && (!port || debug_add_exit(vm, port, failure)) &&
-        (file < 0 || debug_add_console(vm, file, failure)))
-        return true;
-    if (file >= 0)
-        close(file);
-    return false;
-}
-
-/* Before the guest starts, and while it is there. */
-static bool may_plug(struct failure *failure)
-{
-    return vm->stats->state == WIRE_NEW || in_state(WIRE_RUNNING, WIRE_PAUSED, failure);
-}
-
-static bool do_disk(struct client *client, struct failure *failure)
-{
-    const char        *name = wire_text(&message, WIRE_T_NAME);
-    const char        *serial_number = wire_text(&message, WIRE_T_SERIAL_NUMBER);
-    struct blk_options options = {
-        .name = name ? name : "",
-        .serial = serial_number ? serial_number : "",
-        .descriptor = wire_take_descriptor(&message),
-        .is_readonly = wire_u64(&message, WIRE_T_READONLY, 0) != 0,
-        .can_discard = wire_u64(&message, WIRE_T_DISCARD, 0) != 0,
-        .queues = wire_u64(&message, WIRE_T_QUEUES, 1),
-    };
-
-    (void)client;
-    if (options.descriptor < 0)
-        return fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor");
-    take_limits(options.limits);
-    if (may_plug(failure) && blk_plug(vm, &options, failure))
-        return true;
-    close(options.descriptor);
-    return false;
-}
-
-static bool do_nic(struct client *client, struct failure *failure)
-{
-    const char        *name = wire_text(&message, WIRE_T_NAME);
-    uint32_t           length = 0;
-    const void        *mac = wire_find(&message, WIRE_T_MAC, &length);
-    struct net_options options = {.name = name ? name : "",
-                                  .kind = (int)wire_u64(&message, WIRE_T_KIND, WIRE_NIC_TAP)};
-
-    (void)client;
-    if (!message.descriptor_count || !mac || length != sizeof(options.mac))
-        return fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor or its hardware address");
-    memcpy(options.mac, mac, sizeof(options.mac));
-    take_limits(options.limits);
-    options.pairs = message.descriptor_count;
-    memcpy(options.descriptors, message.descriptors, sizeof(options.descriptors));
-    if (!may_plug(failure) || !net_plug(vm, &options, failure))
-        return false;
-    message.descriptor_count = 0; /* they are the card's now */
-    return true;
-}
-
-/* What was asked is told; whether the guest does it an event tells, which follows the reply. */
-static bool do_unplug(struct client *client, struct failure *failure)
-{
-    const char *name = wire_text(&message, WIRE_T_NAME);
-
-    (void)client;
-    if (!vm->has_pci)
-        return fail(failure, WIRE_UNSUPPORTED, "machine", "a machine without a bus keeps its devices");
-    return may_plug(failure) && pci_unplug(name ? name : "", wire_u64(&message, WIRE_T_FORCE, 0) != 0, failure);
-}
-
-static bool do_limit(struct client *client, struct failure *failure)
-{
-    const char           *name = wire_text(&message, WIRE_T_NAME);
-    struct virtio_device *device = virtio_find(name ? name : "");
-    uint64_t              limits[WIRE_LIMITS];
-
-    (void)client;
-    if (!device || !device->kind->limit)
-        return fail(failure, WIRE_ABSENT, NULL, "there is no %s that can be limited", name ? name : "device");
-    take_limits(limits);
-    device->kind->limit(device, limits);
-    return true;
-}
-
-static bool do_rng(struct client *client, struct failure *failure)
-{
-    (void)client;
-    return in_state(WIRE_NEW, WIRE_NEW, failure) && rng_plug(vm, failure);
-}
-
-static bool do_vsock(struct client *client, struct failure *failure)
-{
-    const int listener = wire_take_descriptor(&message);
-
-    (void)client;
-    if (listener < 0)
-        return fail(failure, WIRE_VALUE, NULL, "the request came without its descriptor");
-    if (in_state(WIRE_NEW, WIRE_NEW, failure) && vsock_plug(vm, wire_u64(&message, WIRE_T_CID, 0), listener, failure))
-        return true;
-    close(listener);
-    return false;
-}
-
-static bool do_balloon(struct client *client, struct failure *failure)
-{
-    static bool    plugged;
-    const uint64_t size = wire_u64(&message, WIRE_T_MEMORY, vm->memory.size);
-
-    (void)client;
-    if (size > vm->memory.size)
-        return fail(failure, WIRE_VALUE, "memory.size", "more than the %llu bytes that the machine has",
-                    (unsigned long long)vm->memory.size);
-    if (!plugged && (!in_state(WIRE_NEW, WIRE_NEW, failure) || !balloon_plug(vm, failure)))
-        return false;
-    plugged = true;
-    balloon_aim(size);
-    return true;
-}
-
 static bool do_boot(struct client *client, struct failure *failure)
 {
     (void)client;
-    if (!in_state(WIRE_NEW, WIRE_NEW, failure) || !vm_boot(vm, wire_u64(&message, WIRE_T_PAUSED, 0) != 0, failure))
+    if (!vm_in_state(vm, WIRE_NEW, WIRE_NEW, failure) ||
+        !vm_boot(vm, wire_u64(&message, WIRE_T_PAUSED, 0) != 0, failure))
         return false;
     set_state(vm->stats->state, "");
     return true;
@@ -364,7 +118,7 @@ static bool do_boot(struct client *client, struct failure *failure)
 static bool do_pause(struct client *client, struct failure *failure)
 {
     (void)client;
-    if (!in_state(WIRE_RUNNING, WIRE_PAUSED, failure))
+    if (!vm_in_state(vm, WIRE_RUNNING, WIRE_PAUSED, failure))
         return false;
     if (vm->stats->state == WIRE_RUNNING) {
         vm_hold(vm);
@@ -376,7 +130,7 @@ static bool do_pause(struct client *client, struct failure *failure)
 static bool do_resume(struct client *client, struct failure *failure)
 {
     (void)client;
-    if (!in_state(WIRE_PAUSED, WIRE_RUNNING, failure))
+    if (!vm_in_state(vm, WIRE_PAUSED, WIRE_RUNNING, failure))
         return false;
     if (vm->stats->state == WIRE_PAUSED) {
         set_state(WIRE_RUNNING, "");
@@ -398,7 +152,7 @@ static bool reset(struct failure *failure)
 static bool do_reset(struct client *client, struct failure *failure)
 {
     (void)client;
-    if (vm->stats->state != WIRE_KEPT && !in_state(WIRE_RUNNING, WIRE_PAUSED, failure))
+    if (vm->stats->state != WIRE_KEPT && !vm_in_state(vm, WIRE_RUNNING, WIRE_PAUSED, failure))
         return false;
     if (reset(failure))
         return true;
@@ -409,7 +163,7 @@ static bool do_reset(struct client *client, struct failure *failure)
 static bool do_button(struct client *client, struct failure *failure)
 {
     (void)client;
-    if (!in_state(WIRE_RUNNING, WIRE_RUNNING, failure))
+    if (!vm_in_state(vm, WIRE_RUNNING, WIRE_RUNNING, failure))
         return false;
     power_button();
     return true;
@@ -478,40 +232,13 @@ static bool do_watch(struct client *client, struct failure *failure)
     return true;
 }
 
-static bool do_pin(struct client *client, struct failure *failure)
-{
-    const uint64_t index = wire_u64(&message, WIRE_T_CPU, VM_CPUS);
-    uint32_t       length = 0;
-    const void    *bits = wire_find(&message, WIRE_T_CPU_SET, &length);
-    cpu_set_t      affinity;
-
-    (void)client;
-    if (index >= vm->cpu_count || !bits || length != sizeof(affinity))
-        return fail(failure, WIRE_VALUE, NULL, "there is no vCPU %llu to pin", (unsigned long long)index);
-    memcpy(&affinity, bits, sizeof(affinity));
-    if (!vcpu_pin(&vm->cpus[index], &affinity))
-        return fail(failure, WIRE_VALUE, NULL, "vCPU %llu may not run on these CPUs: %s", (unsigned long long)index,
-                    strerror(errno));
-    return true;
-}
-
 static const struct {
     uint16_t type;
     bool (*serve)(struct client *client, struct failure *failure);
 } requests[] = {
-    {WIRE_MACHINE, do_machine}, {WIRE_KERNEL, do_kernel},
-    {WIRE_INITRD, do_initrd},   {WIRE_BOOT, do_boot},
-    {WIRE_PAUSE, do_pause},     {WIRE_RESUME, do_resume},
-    {WIRE_RESET, do_reset},     {WIRE_BUTTON, do_button},
-    {WIRE_STOP, do_stop},       {WIRE_CONSOLE, do_console},
-    {WIRE_WATCH, do_watch},     {WIRE_SERIAL, do_serial},
-    {WIRE_PIN, do_pin},         {WIRE_LOOK, do_look},
-    {WIRE_POLICY, do_policy},   {WIRE_DISK, do_disk},
-    {WIRE_NIC, do_nic},         {WIRE_RNG, do_rng},
-    {WIRE_BALLOON, do_balloon}, {WIRE_UNPLUG, do_unplug},
-    {WIRE_LIMIT, do_limit},     {WIRE_VIRTIO_CONSOLE, do_virtio_console},
-    {WIRE_VSOCK, do_vsock},     {WIRE_DEBUG, do_debug},
-    {WIRE_MMIO, do_mmio},
+    {WIRE_BOOT, do_boot},     {WIRE_PAUSE, do_pause},   {WIRE_RESUME, do_resume},   {WIRE_RESET, do_reset},
+    {WIRE_BUTTON, do_button}, {WIRE_STOP, do_stop},     {WIRE_CONSOLE, do_console}, {WIRE_WATCH, do_watch},
+    {WIRE_LOOK, do_look},     {WIRE_POLICY, do_policy},
 };
 
 static bool serve(struct client *client, uint16_t type, struct failure *failure)
@@ -520,7 +247,7 @@ static bool serve(struct client *client, uint16_t type, struct failure *failure)
         if (requests[i].type == type)
             return requests[i].serve(client, failure);
     }
-    return fail(failure, WIRE_UNSUPPORTED, NULL, "this VMM does not know request %u", type);
+    return parts_serve(&message, type, failure);
 }
 
 static void answer(struct client *client)
@@ -640,6 +367,7 @@ bool control_init(struct vm *machine, struct serial *port, int where, int first,
     last_words = words;
     vm = machine;
     serial = port;
+    parts_init(machine, port);
     for (unsigned i = 0; i < CLIENTS; i++)
         clients[i].descriptor = -1;
     /* Not by whoever bound it: it is the listener whom the other side takes for its peer. */

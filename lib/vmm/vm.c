@@ -282,6 +282,15 @@ static void clear_line(struct vm *vm, struct wire_line *line)
     memset(vm->stats->stalled_ns[line - vm->stats->lines], 0, sizeof(vm->stats->stalled_ns[0]));
 }
 
+bool vm_in_state(const struct vm *vm, int state, int other, struct failure *failure)
+{
+    static const char *const names[] = {"new", "running", "paused", "stopping", "ended", "crashed", "crashed"};
+
+    if (vm->stats->state == state || vm->stats->state == other)
+        return true;
+    return fail(failure, WIRE_WRONG_STATE, NULL, "the VM is %s", names[vm->stats->state]);
+}
+
 struct wire_line *vm_add_line(struct vm *vm, uint32_t kind, const char *name)
 {
     struct wire_stats *stats = vm->stats;

@@ -87,6 +87,9 @@ bool vm_set_machine(struct vm *vm, uint64_t memory, uint64_t cpus, struct failur
 /* Of a machine that was set; without it, all CPUs are cores of one socket. */
 bool vm_set_topology(struct vm *vm, uint64_t cores, uint64_t threads, struct failure *failure);
 
+/* Whether it is in one of these states; else the failure says in which. */
+bool vm_in_state(const struct vm *vm, int state, int other, struct failure *failure);
+
 /* Makes KVM's machine, loads the guest and lets its vCPUs run, or wait when paused. */
 bool vm_boot(struct vm *vm, bool paused, struct failure *failure);
 bool vm_reset(struct vm *vm, struct failure *failure);
