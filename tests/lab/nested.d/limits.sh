@@ -8,7 +8,7 @@ groups=/sys/fs/cgroup/vmhost
 says_limits()
 {
 	# shellcheck disable=SC2086 # it is a pattern
-	limits=$(cd $groups/* && cat cpu.weight cpu.max memory.max | xargs)
+	limits=$(cd $groups/*-*-* && cat cpu.weight cpu.max memory.max | xargs)
 	[ "$limits" = "$1" ] && return
 	echo "# the limits are $limits"
 	return 1
@@ -16,7 +16,7 @@ says_limits()
 
 counts()
 {
-	count=$(sed -n "s/^$2 //p" $groups/*/"$1")
+	count=$(sed -n "s/^$2 //p" $groups/*-*-*/"$1")
 	[ "$count" -gt "$3" ] && return
 	echo "# $1: $2 $count"
 	return 1
@@ -27,7 +27,7 @@ holds_to_limits()
 {
 	run limits vmlinuz -s cpu.weight=50 -s cpu.limit=0.5 -s memory.limit=512MiB
 	hears limits "vmhost-guest: ready" && says_limits "50 50000 100000 536870912" &&
-		pidof vmhost-vmm | grep -q -w "$(cat $groups/*/cgroup.procs)" &&
+		pidof vmhost-vmm | grep -q -w "$(cat $groups/*-*-*/cgroup.procs)" &&
 		counts cpu.stat nr_throttled 0 && counts memory.stat shmem 10000000
 }
 
