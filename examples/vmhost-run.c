@@ -100,16 +100,26 @@ static int make_spec(vmh_spec **spec)
     return set_defaults(*spec);
 }
 
+/* How the VM ended, as far as it was told. */
+typedef struct {
+    int32_t state;
+    char   *reason;
+} ending;
+
 /* Keeps the last state that an event told of our VM; frees the event. */
-static void note(vmh_event *event, vmh_vm *vm, int32_t *state)
+static void note(vmh_event *event, vmh_vm *vm, ending *end)
 {
-    if (vmh_event_type(event) == VMH_EVENT_VM_STATE && g_strcmp0(vmh_event_str(event, "uuid"), vmh_vm_uuid(vm)) == 0)
-        *state = (int32_t)vmh_event_u64(event, "state");
+    if (vmh_event_type(event) == VMH_EVENT_VM_STATE &&
+        g_strcmp0(vmh_event_str(event, "uuid"), vmh_vm_uuid(vm)) == 0) {
+        end->state = (int32_t)vmh_event_u64(event, "state");
+        g_free(end->reason);
+        end->reason = g_strdup(vmh_event_str(event, "reason"));
+    }
     vmh_event_free(event);
 }
 
 /* The console ends a moment before the host tells why: at most five seconds. The last state but gone. */
-static gboolean wait_stopped(vmh_vm *vm, vmh_queue *queue, int32_t *state)
+static gboolean wait_stopped(vmh_vm *vm, vmh_queue *queue, ending *end)
 {
     const gint64 deadline = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
     vmh_event   *event = NULL;
@@ -118,13 +128,13 @@ static gboolean wait_stopped(vmh_vm *vm, vmh_queue *queue, int32_t *state)
         int32_t present = vmh_vm_state(vm);
 
         while (vmh_queue_next(queue, &event, NULL) == 1)
-            note(event, vm, state);
+            note(event, vm, end);
         if (present == VMH_VM_STOPPED || present == VMH_VM_CRASHED)
-            *state = present;
+            end->state = present;
         if (present == VMH_VM_STOPPED || present == VMH_VM_CRASHED || present == VMH_VM_GONE)
             return TRUE;
         if (vmh_queue_wait(queue, 200, &event, NULL) == 1)
-            note(event, vm, state);
+            note(event, vm, end);
     } while (g_get_monotonic_time() < deadline && !cli_signal());
     return FALSE;
 }
@@ -132,15 +142,19 @@ static gboolean wait_stopped(vmh_vm *vm, vmh_queue *queue, int32_t *state)
 /* What the end of the console means for the exit code. */
 static int ended(vmh_vm *vm, vmh_queue *queue, const char *label)
 {
-    int32_t state = VMH_VM_UNKNOWN;
+    ending end = {.state = VMH_VM_UNKNOWN};
+    int    status = CLI_FAILED;
 
-    if (!wait_stopped(vm, queue, &state))
+    if (!wait_stopped(vm, queue, &end))
         cli_notice("the console of \"%s\" ended, but the guest did not", label);
-    else if (state == VMH_VM_CRASHED)
-        cli_notice("the guest of \"%s\" crashed", label);
+    else if (end.state != VMH_VM_CRASHED)
+        status = CLI_OK;
+    else if (end.reason && *end.reason)
+        cli_notice("the guest of \"%s\" crashed: %s", label, end.reason);
     else
-        return CLI_OK;
-    return CLI_FAILED;
+        cli_notice("the guest of \"%s\" crashed", label);
+    g_free(end.reason);
+    return status;
 }
 
 /* Stopping removes it as well: it was made to last for one run. */

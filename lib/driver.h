@@ -118,7 +118,10 @@ typedef struct {
                      uint64_t flags, vmhi_task *task, vmh_error **error);
     /* Adds a row and its cells for every VM, also for one it learns nothing of now. */
     gboolean (*sample)(vmhi_driver_host *host, vmh_frame *frame, vmh_error **error);
-    gboolean samples_at_once; /* it only reads memory and waits for nobody: then no thread is used for it either */
+    gboolean samples_at_once; /* it only reads memory, and never waits for long: no thread is used for it either */
+
+    /* What the sink is told is never older than what a verb has told before it returned. */
+    gboolean tells_in_order;
 } vmhi_driver;
 
 /* All drivers of this build, NULL-terminated, in the order in which a NULL URI asks them. */

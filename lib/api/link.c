@@ -353,6 +353,8 @@ static vmhi_link *link_new(const vmhi_driver *driver, const char *uri, const vmh
     link->in_process = driver->in_process(uri);
     link->options = options ? vmh_spec_dup(options) : NULL;
     link->inventory = vmhi_inventory_new();
+    if (driver->tells_in_order)
+        vmhi_inventory_trust_events(link->inventory);
     link->connected = TRUE;
     vmhi_sampling_init(&link->sampling);
     g_mutex_init(&link->lock);

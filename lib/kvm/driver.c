@@ -144,4 +144,5 @@ const vmhi_driver vmhi_kvm_driver = {
     .migrate = migrate,
     .sample = vmhi_kvm_sample,
     .samples_at_once = TRUE,
+    .tells_in_order = TRUE,
 };

@@ -14,6 +14,7 @@ struct vmhi_inventory {
     GHashTable *hidden;  /* UUID -> how often it was hidden */
     GHashTable *missed;  /* UUID -> when a look did not find it, in microseconds; those of late only */
     GPtrArray  *queues;  /* borrowed */
+    gboolean    trusts_events;
     gboolean    listing;
     GCond       listed;
     GHashTable *unlisted; /* while listing: UUIDs that no list or event has named yet */
@@ -175,7 +176,7 @@ static gboolean is_doubtful_locked(vmhi_inventory *inventory, const char *uuid, 
     const gint64      *missed = g_hash_table_lookup(inventory->missed, uuid);
 
     if (record)
-        return g_atomic_int_get(&record->state) != state && is_of_late(record->asked);
+        return !inventory->trusts_events && g_atomic_int_get(&record->state) != state && is_of_late(record->asked);
     return state != VMH_VM_GONE && missed && is_of_late(*missed);
 }
 
@@ -191,6 +192,11 @@ static void missed_locked(vmhi_inventory *inventory, const char *uuid)
     g_hash_table_foreach_remove(inventory->missed, is_long_ago, NULL);
     g_hash_table_insert(inventory->missed, g_strdup(uuid), g_memdup2(&now, sizeof now));
     remove_locked(inventory, uuid);
+}
+
+void vmhi_inventory_trust_events(vmhi_inventory *inventory)
+{
+    inventory->trusts_events = TRUE;
 }
 
 void vmhi_inventory_hide(vmhi_inventory *inventory, const char *uuid)

@@ -28,6 +28,9 @@ typedef struct vmhi_queue     vmhi_queue;
 vmhi_inventory *vmhi_inventory_new(void);
 void            vmhi_inventory_free(vmhi_inventory *inventory);
 
+/* At first: of a VM that is there, no event comes later than what a verb has told already, so none is doubted. */
+void vmhi_inventory_trust_events(vmhi_inventory *inventory);
+
 /*
  * What events tell. FALSE: it contradicts what a look told a moment ago, so it may be an old event on its way; it
  * does not count, and another look is due.

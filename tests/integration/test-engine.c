@@ -313,6 +313,29 @@ START_TEST(a_triple_fault_tells_the_registers)
 }
 END_TEST
 
+/* Also who started it, a moment ago, hears how a VM ended that vanishes with its end. */
+START_TEST(a_transient_vm_tells_how_it_ended)
+{
+    g_autofree char *name = test_name("fleeting");
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    vmh_queue      *queue = watch(host);
+    const uint64_t  flags = VMH_CREATE_START | VMH_CREATE_PAUSED | VMH_CREATE_TRANSIENT;
+    g_autoptr(vmh_vm) vm = engine_create(host, name, "tick=5 crash", flags);
+    g_autoptr(vmh_event) event = NULL;
+    g_autoptr(vmh_error) error = NULL;
+
+    assert_ok(vmh_vm_resume(vm, 0, &error));
+    do {
+        vmh_event_free(event);
+        event = test_wait_event(queue, VMH_EVENT_VM_STATE, name, PATIENCE_MS);
+    } while (event && vmh_event_u64(event, "state") != VMH_VM_CRASHED);
+    ck_assert_ptr_nonnull(event);
+    ck_assert_msg(strstr(vmh_event_str(event, "reason"), "rip="), "%s", vmh_event_str(event, "reason"));
+    ck_assert(test_wait_state(vm, VMH_VM_GONE, PATIENCE_MS));
+    vmh_queue_unref(queue);
+}
+END_TEST
+
 START_TEST(a_guest_restarts_itself)
 {
     g_autofree char *name = test_name("again");
@@ -438,6 +461,7 @@ int main(int argc, char **argv)
         a_host_that_was_just_opened_has_frames,
         a_frozen_process_holds_up_nobody,
         a_triple_fault_tells_the_registers,
+        a_transient_vm_tells_how_it_ended,
         a_guest_restarts_itself,
         a_transient_vm_vanishes_without_its_creator,
         a_transient_vm_vanishes_unseen,

@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The tools as a user meets them, on hosts that need no daemon: exit codes, what goes where, JSON, hostile names.
-# usage: tools-test.sh DIRECTORY-OF-THE-TOOLS DIRECTORY-OF-THE-MANUAL; writes TAP.
+# usage: tools-test.sh DIRECTORY-OF-THE-TOOLS DIRECTORY-OF-THE-MANUAL SMALL-GUEST; writes TAP.
 # shellcheck disable=SC2317 # check calls the functions
 set -u
 PATH=$1:$PATH
 manual=$2
+small_guest=$3
 # shellcheck source=tests/integration/tap.sh
 . "$(dirname "$0")/tap.sh"
 
@@ -262,6 +263,15 @@ check "vmhost-run of a name that is taken fails" exits 1
 check "vmhost-run prints nothing but the console" silent out
 run vmhost-run -c test:///default --set no.such=1
 check "vmhost-run of an unknown property is usage" exits 2
+
+# A VM that vanishes with its end still says how it ended. Without KVM nothing can run.
+if [[ -w /dev/kvm ]]; then
+	run vmhost-run -c "kvm://$scratch/vms" --memory 32MiB --kernel "$small_guest" --append "tick=5 crash"
+	check "vmhost-run fails when the guest crashes" exits 1
+	check "vmhost-run tells why" says err "crashed: vCPU 0: triple fault"
+	run vmhost-run -c "kvm://$scratch/vms" --memory 32MiB --kernel "$small_guest" --append "tick=5 exit=1" --set debug.exit=244
+	check "vmhost-run succeeds when the guest ends by itself" exits 0
+fi
 
 # Names with what moves a cursor (U+009B), turns text around (U+202E) and looks like markup.
 cat >"$scratch/hostile.xml" <<'END'
