@@ -153,13 +153,27 @@ gboolean vmhi_sampler_call_missing(void)
     return FALSE;
 }
 
+vmhi_texts *vmhi_texts_ref(vmhi_texts *texts)
+{
+    g_atomic_ref_count_inc(&texts->refs);
+    return texts;
+}
+
+void vmhi_texts_unref(void *data)
+{
+    vmhi_texts *texts = data;
+
+    if (g_atomic_ref_count_dec(&texts->refs))
+        g_free(texts);
+}
+
 void vmhi_roster_unref(vmhi_roster *roster)
 {
     if (!roster || !g_atomic_ref_count_dec(&roster->refs))
         return;
     for (guint i = 0; i < roster->count; i++)
         virDomainFree(roster->members[i].domain);
-    g_atomic_rc_box_release(roster->texts);
+    vmhi_texts_unref(roster->texts);
     g_free(roster);
 }
 
@@ -170,13 +184,16 @@ static vmhi_roster *roster_ref(vmhi_roster *roster)
 }
 
 /* The texts are one piece, so that a frame needs one reference, and no copies. */
-static char *new_texts(const virDomainPtr *domains, int count)
+static vmhi_texts *new_texts(const virDomainPtr *domains, int count)
 {
-    gsize size = 1;
+    gsize       size = 0;
+    vmhi_texts *texts;
 
     for (int i = 0; i < count; i++)
         size += VIR_UUID_STRING_BUFLEN + strlen(virDomainGetName(domains[i])) + 1;
-    return g_atomic_rc_box_alloc(size);
+    texts = g_malloc(sizeof *texts + size);
+    g_atomic_ref_count_init(&texts->refs);
+    return texts;
 }
 
 static char *add_member(vmhi_roster *roster, virDomainPtr domain, char *texts)
@@ -202,7 +219,8 @@ static vmhi_roster *list_members(virConnectPtr connection, vmh_error **error)
     }
     roster = g_malloc0(sizeof *roster + (gsize)count * sizeof roster->members[0]);
     g_atomic_ref_count_init(&roster->refs);
-    texts = roster->texts = new_texts(domains, count);
+    roster->texts = new_texts(domains, count);
+    texts = roster->texts->bytes;
     for (int i = 0; i < count; i++)
         texts = add_member(roster, domains[i], texts);
     free(domains);

@@ -71,10 +71,19 @@ typedef struct {
     const char  *uuid, *name; /* within the roster's texts */
 } vmhi_member;
 
+/* Held by frames as well, which may outlive the connection. */
+typedef struct {
+    gatomicrefcount refs;
+    char            bytes[];
+} vmhi_texts;
+
+vmhi_texts *vmhi_texts_ref(vmhi_texts *texts);
+void        vmhi_texts_unref(void *texts);
+
 /* All VMs at one moment, never changed. */
 typedef struct {
     gatomicrefcount refs;
-    char           *texts; /* an atomic box, which frames hold as well: they may outlive the connection */
+    vmhi_texts     *texts;
     guint           count;
     vmhi_member     members[];
 } vmhi_roster;

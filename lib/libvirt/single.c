@@ -241,7 +241,7 @@ gboolean vmhi_sampler_single(vmhi_sampling_round *round, vmh_error **error)
     if (!roster)
         return FALSE;
     find_needs(&n, round);
-    vmhi_frame_hold(round->frame, g_atomic_rc_box_acquire(roster->texts), g_atomic_rc_box_release);
+    vmhi_frame_hold(round->frame, vmhi_texts_ref(roster->texts), vmhi_texts_unref);
     for (guint i = 0; i < roster->count; i++)
         if (infos[i].state != GONE)
             sample_member(&n, &roster->members[i], &infos[i]);
