@@ -176,44 +176,47 @@ void cpuid_adapt(struct kvm_cpuid2 *cpuid, const struct topology *topology, unsi
         replace_levels(cpuid, NEWER_TOPOLOGY, topology, index);
 }
 
+/* A table with room for CPUID_ENTRIES. */
+union table {
+    struct kvm_cpuid2 cpuid;
+    uint8_t           bytes[sizeof(struct kvm_cpuid2) + CPUID_ENTRIES * sizeof(struct kvm_cpuid_entry2)];
+};
+
 /* What KVM offers of the host's CPUs; no entries: nobody has asked yet. */
-static struct table {
-    struct kvm_cpuid2       head;
-    struct kvm_cpuid_entry2 entries[CPUID_ENTRIES];
-} offered;
+static union table offered;
 
 bool cpuid_take(const void *data, size_t length)
 {
     struct kvm_cpuid2 head;
 
-    if (length < sizeof(head) || length > sizeof(offered))
+    if (length < sizeof(head))
         return false;
     memcpy(&head, data, sizeof(head));
-    if (head.nent > CPUID_ENTRIES || length != sizeof(head) + head.nent * sizeof(offered.entries[0]))
+    if (head.nent > CPUID_ENTRIES || length != sizeof(head) + head.nent * sizeof(head.entries[0]))
         return false;
-    memcpy(&offered, data, length);
+    memcpy(offered.bytes, data, length);
     return true;
 }
 
 static bool ask(int kvm)
 {
-    if (offered.head.nent)
+    if (offered.cpuid.nent)
         return true;
-    offered.head.nent = CPUID_ENTRIES;
+    offered.cpuid.nent = CPUID_ENTRIES;
     if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &offered) == 0)
         return true;
-    offered.head.nent = 0;
+    offered.cpuid.nent = 0;
     return false;
 }
 
 bool cpuid_set(struct vcpu *vcpu, struct failure *failure)
 {
-    static struct table table;
+    static union table table;
 
     if (!ask(vcpu->vm->kvm))
         return fail(failure, WIRE_HOST, NULL, "KVM does not tell what CPUs it offers: %s", strerror(errno));
     table = offered;
-    cpuid_adapt(&table.head, &vcpu->vm->topology, vcpu->index,
+    cpuid_adapt(&table.cpuid, &vcpu->vm->topology, vcpu->index,
                 ioctl(vcpu->vm->kvm, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0);
     if (ioctl(vcpu->descriptor, KVM_SET_CPUID2, &table) < 0)
         return fail(failure, WIRE_HOST, NULL, "KVM refuses the CPU that it offered: %s", strerror(errno));
