@@ -99,9 +99,41 @@ START_TEST(cpu_time_is_limited)
 }
 END_TEST
 
+/* Whether there is still a control group of the VM's, whose name has its UUID. */
+static gboolean has_group(const char *uuid)
+{
+    g_autofree char *found = RUN("find", "/sys/fs/cgroup", "-name", uuid);
+
+    return *found != '\0';
+}
+
+/* By itself, so that nobody has to clear away but those who watch. */
+START_TEST(the_group_goes_with_its_vm)
+{
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_spec) spec = engine_spec("limits", "tick=5 exit=1");
+    g_autoptr(vmh_error) error = NULL;
+    g_autoptr(vmh_vm) vm = NULL;
+    const int64_t end = test_now_ms() + PATIENCE_MS;
+
+    if (vmh_host_supports(host, "cpu.limit", NULL, &error) != 1)
+        return;
+    vmh_spec_set(spec, "debug.exit", "244", &error);
+    vmh_spec_set(spec, "cpu.limit", "0.5", &error);
+    vm = create(host, spec, VMH_CREATE_START | VMH_CREATE_PAUSED | VMH_CREATE_TRANSIENT);
+    ck_assert(has_group(vmh_vm_uuid(vm)));
+    assert_ok(vmh_vm_resume(vm, 0, &error));
+    ck_assert(test_wait_state(vm, VMH_VM_GONE, PATIENCE_MS));
+    while ((has_group(vmh_vm_uuid(vm)) || engine_files() > 3) && test_now_ms() < end)
+        g_usleep(10000);
+    ck_assert(!has_group(vmh_vm_uuid(vm)));
+    ck_assert_uint_le(engine_files(), 3); /* two directories and a lock */
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {cpus_are_pinned, cpu_time_is_limited};
+    const TTest *const tests[] = {cpus_are_pinned, cpu_time_is_limited, the_group_goes_with_its_vm};
 
     return engine_run("kvm-limits", tests, G_N_ELEMENTS(tests));
 }
