@@ -261,7 +261,7 @@ static unsigned take_half(void *data, const uint8_t *bytes, unsigned count)
     unsigned *taken = data;
 
     (void)bytes;
-    *taken += (count + 1) / 2;
+    __atomic_add_fetch(taken, (count + 1) / 2, __ATOMIC_RELEASE);
     if (count > 1)
         console_ready(console);
     return (count + 1) / 2;
