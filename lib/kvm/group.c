@@ -279,6 +279,9 @@ void vmhi_kvm_group_remove(const vmhi_driver_host *host, const char *uuid)
         if (*groups[i])
             g_rmdir(all); /* when it was the last */
     }
-    if (gone)
-        g_unlink(path);
+    if (gone && g_unlink(path) == 0) {
+        g_autofree char *directory = vmhi_kvm_path(host, uuid, NULL);
+
+        g_rmdir(directory); /* of a VM that was removed meanwhile, it was the last file */
+    }
 }
