@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the benchmarks share: turns, medians, the line, and a machine with many VMs. */
+/* What the benchmarks share: turns, medians, the line, a machine with many VMs, and a frame of them. */
 #include "bench.h"
 
 #include <libvirt/virterror.h>
@@ -139,6 +139,35 @@ void bench_machine_free(char *uri)
 {
     close(atoi(uri + strlen("test://") + strlen(machines)));
     g_free(uri);
+}
+
+/* --- a frame --- */
+
+static uint64_t sum_up(const vmh_frame *frame, const char *metric, size_t vms)
+{
+    const uint64_t *values;
+    uint64_t        sum = 0;
+    vmh_error      *error = NULL;
+
+    bench_require(vmh_frame_column(frame, metric, &values, NULL, &error) == 0, error, metric);
+    for (size_t row = 0; row < vms; row++) {
+        bench_require(values[row] != VMH_METRIC_NONE, NULL, "a value is missing");
+        sum += values[row];
+    }
+    return sum;
+}
+
+uint64_t bench_sample(vmh_host *host, size_t vms)
+{
+    vmh_error *error = NULL;
+    vmh_frame *frame = vmh_host_sample(host, "cpu.time,cpu.count,memory.size,memory.max", 0, &error);
+    uint64_t   sum;
+
+    bench_require(frame && vmh_frame_rows(frame) == vms, error, "vmh_host_sample");
+    sum = sum_up(frame, "cpu.time", vms) + sum_up(frame, "cpu.count", vms) + sum_up(frame, "memory.size", vms) +
+          sum_up(frame, "memory.max", vms);
+    vmh_frame_unref(frame);
+    return sum;
 }
 
 /* --- what must succeed --- */

@@ -26,6 +26,9 @@ double bench_now_us(void);
 char *bench_machine_new(unsigned vms);
 void  bench_machine_free(char *uri);
 
+/* Takes a frame of a host with so many VMs: what they use of CPU and memory. Returns the sum of all its values. */
+uint64_t bench_sample(vmh_host *host, size_t vms);
+
 /* What must succeed. Ends the program with the error otherwise. */
 vmh_host     *bench_open(const char *uri);
 virConnectPtr bench_open_bare(const char *uri);
