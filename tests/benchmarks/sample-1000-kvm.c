@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -52,20 +51,14 @@ static double peer(void *data)
 static void look_up(sampling *s, int number)
 {
     static struct wire_message message;
-    struct sockaddr_un         address = {.sun_family = AF_UNIX};
-    const int                  connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    const char                *directory = vmh_host_uri(s->host) + strlen("kvm://");
-    struct ucred               process;
-    socklen_t                  size = sizeof(process);
+    pid_t                      process;
+    const int                  connection = bench_connect(s->vms[number], &process);
     int                        descriptor;
 
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s/vms/%s/control", directory, vmh_vm_uuid(s->vms[number]));
     wire_begin(&message, WIRE_WATCH, 1);
-    bench_require(connect(connection, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-                      wire_send(connection, &message, 0) && wire_receive(connection, &message, 0) == 1 &&
-                      getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &process, &size) == 0 &&
-                      clock_getcpuclockid(process.pid, &s->clocks[number]) == 0,
-                  NULL, address.sun_path);
+    bench_require(wire_send(connection, &message, 0) && wire_receive(connection, &message, 0) == 1 &&
+                      clock_getcpuclockid(process, &s->clocks[number]) == 0,
+                  NULL, "looking a process up");
     descriptor = wire_take_descriptor(&message);
     s->pages[number] = mmap(NULL, sizeof(struct wire_stats), PROT_READ, MAP_SHARED, descriptor, 0);
     bench_require(s->pages[number] != MAP_FAILED, NULL, "a page of counters");

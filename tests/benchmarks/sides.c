@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -133,4 +135,19 @@ void bench_end(bench_running *running)
     }
     vmh_vm_unref(running->vm);
     vmh_job_unref(running->job);
+}
+
+int bench_connect(const vmh_vm *vm, pid_t *process)
+{
+    const int          connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ucred       peer;
+    socklen_t          size = sizeof(peer);
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/vms/%s/control", directory, vmh_vm_uuid(vm));
+    bench_require(connect(connection, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+                      getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0,
+                  NULL, address.sun_path);
+    *process = peer.pid;
+    return connection;
 }

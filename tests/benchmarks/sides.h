@@ -32,3 +32,6 @@ bench_running bench_start_peer(const bench_guest *guest);
 /* Reads until the guest has said the text; "" is its first byte. */
 void bench_hear(const bench_running *running, const char *text);
 void bench_end(bench_running *running);
+
+/* A connection to the process of a VM of bench_own_host(), and which process that is. */
+int bench_connect(const vmh_vm *vm, pid_t *process);
