@@ -2,6 +2,7 @@
 /* What the benchmarks share: turns, medians, the line, a machine with many VMs, and a frame of them. */
 #include "bench.h"
 
+#include <errno.h>
 #include <libvirt/virterror.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,11 +173,11 @@ uint64_t bench_sample(vmh_host *host, size_t vms)
 
 /* --- what must succeed --- */
 
-void bench_require(int ok, const vmh_error *error, const char *what)
+void bench_fail(const vmh_error *error, const char *what)
 {
-    if (ok)
-        return;
-    fprintf(stderr, "%s: %s\n", what, error ? vmh_error_message(error) : virGetLastErrorMessage());
+    const char *reason = virGetLastError() ? virGetLastErrorMessage() : g_strerror(errno);
+
+    fprintf(stderr, "%s: %s\n", what, error ? vmh_error_message(error) : reason);
     exit(1);
 }
 

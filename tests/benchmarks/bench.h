@@ -29,7 +29,13 @@ void  bench_machine_free(char *uri);
 /* Takes a frame of a host with so many VMs: what they use of CPU and memory. Returns the sum of all its values. */
 uint64_t bench_sample(vmh_host *host, size_t vms);
 
-/* What must succeed. Ends the program with the error otherwise. */
+/* What must succeed. Ends the program with the error otherwise, or with errno's. */
 vmh_host     *bench_open(const char *uri);
 virConnectPtr bench_open_bare(const char *uri);
-void          bench_require(int ok, const vmh_error *error, const char *what);
+void          bench_fail(const vmh_error *error, const char *what) G_GNUC_NORETURN;
+/* The error is looked at when the condition, which may set it, has been. */
+#define bench_require(condition, error, what)                                                                        \
+    do {                                                                                                             \
+        if (!(condition))                                                                                            \
+            bench_fail(error, what);                                                                                 \
+    } while (0)

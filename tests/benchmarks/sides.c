@@ -2,18 +2,21 @@
 /* Starts a guest on the engine and on QEMU, and ends it. What fails ends the program. */
 #include "sides.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { HEARD_MAX = 64 * 1024, ARGUMENTS = 32 };
+enum { HEARD_MAX = 64 * 1024, ARGUMENTS = 32, PATIENCE_MS = 300000 };
 
 static char directory[] = "/tmp/vmhost-bench-XXXXXX";
 
@@ -51,6 +54,11 @@ static vmh_spec *make_spec(const bench_guest *guest)
         vmh_spec_set(spec, "boot.initrd", guest->initrd, &error);
     if (guest->cmdline)
         vmh_spec_set(spec, "boot.cmdline", guest->cmdline, &error);
+    if (guest->flat_at) {
+        vmh_spec_set(spec, "boot.format", "flat", &error);
+        vmh_spec_set(spec, "boot.mode", "real", &error);
+        vmh_spec_set(spec, "boot.address", guest->flat_at, &error);
+    }
     bench_require(error == NULL, error, "the spec");
     return spec;
 }
@@ -66,6 +74,35 @@ bench_running bench_start_ours(vmh_host *host, const bench_guest *guest)
     running.vm = vmh_job_result_vm(running.job);
     running.console = vmh_vm_console(running.vm, NULL, 0, &error);
     bench_require(running.console >= 0, error, "vmh_vm_console");
+    vmh_spec_unref(spec);
+    return running;
+}
+
+/* Opened for both ways, so that neither side waits for the other. */
+static int open_pipe(vmh_spec *spec)
+{
+    vmh_error  *error = NULL;
+    char        to[64];
+    const char *path = to + strlen("file:");
+    int         descriptor;
+
+    snprintf(to, sizeof(to), "file:%s/console", directory);
+    bench_require(mkfifo(path, 0600) == 0 || errno == EEXIST, NULL, "mkfifo");
+    descriptor = open(path, O_RDWR | O_CLOEXEC);
+    bench_require(descriptor >= 0, NULL, path);
+    vmh_spec_set(spec, "console.main.to", to, &error);
+    bench_require(error == NULL, error, "console.main.to");
+    return descriptor;
+}
+
+bench_running bench_begin_ours(vmh_host *host, const bench_guest *guest)
+{
+    vmh_error    *error = NULL;
+    vmh_spec     *spec = make_spec(guest);
+    bench_running running = {.console = open_pipe(spec)};
+
+    running.job = vmh_host_create_vm(host, spec, VMH_CREATE_START | VMH_CREATE_TRANSIENT, &error);
+    bench_require(running.job != NULL, error, "vmh_host_create_vm");
     vmh_spec_unref(spec);
     return running;
 }
@@ -110,11 +147,13 @@ bench_running bench_start_peer(const bench_guest *guest)
 
 void bench_hear(const bench_running *running, const char *text)
 {
-    char   *heard = calloc(1, HEARD_MAX);
-    size_t  length = 0;
-    ssize_t more;
+    struct pollfd waits = {.fd = running->console, .events = POLLIN};
+    char         *heard = calloc(1, HEARD_MAX);
+    size_t        length = 0;
+    ssize_t       more;
 
     do {
+        bench_require(poll(&waits, 1, PATIENCE_MS) > 0, NULL, "the guest stays silent");
         more = read(running->console, heard + length, HEARD_MAX - 1 - length);
         bench_require(more > 0, NULL, "listening to the guest");
         length += (size_t)more;
@@ -127,6 +166,10 @@ void bench_end(bench_running *running)
     vmh_error *error = NULL;
 
     close(running->console);
+    if (running->job && !running->vm) {
+        bench_require(vmh_job_wait(running->job, -1, &error) == 0, error, "vmh_host_create_vm");
+        running->vm = vmh_job_result_vm(running->job);
+    }
     if (running->vm) {
         bench_require(vmh_job_finish(vmh_vm_stop(running->vm, 0, &error), -1, &error) == 0, error, "vmh_vm_stop");
     } else {

@@ -12,6 +12,7 @@ typedef struct {
     const char *initrd;   /* NULL: none */
     const char *cmdline;  /* NULL: none */
     const char *qemu_cpu; /* NULL: QEMU's own; "host" is what ours is, and QEMU refuses it where KVM is emulated */
+    const char *flat_at;  /* NULL: no flat binary; otherwise where it is put and begins, in real mode */
 } bench_guest;
 
 /* A guest that runs. Its console is where it is heard; a side has a VM or a process. */
@@ -27,6 +28,8 @@ vmh_host *bench_own_host(void);
 void      bench_own_host_free(vmh_host *host);
 
 bench_running bench_start_ours(vmh_host *host, const bench_guest *guest);
+/* Only asks for it; its console is a pipe, so that the guest is heard as soon as it speaks, as QEMU's is. */
+bench_running bench_begin_ours(vmh_host *host, const bench_guest *guest);
 bench_running bench_start_peer(const bench_guest *guest);
 
 /* Reads until the guest has said the text; "" is its first byte. */
