@@ -14,10 +14,13 @@ enum { VMHI_KVM_PATIENCE_S = 30, VMHI_KVM_LOOK_S = 2 };
 
 typedef struct vmhi_kvm_watch vmhi_kvm_watch; /* watch.c: a thread that hears of every change */
 
+typedef struct vmhi_kvm_cell vmhi_kvm_cell; /* cell.c: where its VMMs see nothing */
+
 struct vmhi_driver_host {
     char            *uri;
     char            *directory; /* constant, as all up to here */
     char            *vmm;       /* the program vmhost-vmm */
+    vmhi_kvm_cell   *cell;
     vmh_spec        *options;
     const vmhi_sink *sink;
     void            *sink_data;
@@ -123,6 +126,12 @@ int32_t vmhi_kvm_state(uint64_t wire_state);
 gboolean vmhi_kvm_spawn(const char *program, char *const *arguments, const int *descriptors, int count,
                         vmh_error **error);
 
+/* --- cell.c --- */
+vmhi_kvm_cell *vmhi_kvm_cell_new(void);
+void           vmhi_kvm_cell_free(vmhi_kvm_cell *cell);
+/* The descriptors stay the cell's. FALSE: this user cannot have them, and each VMM makes its own where it can. */
+gboolean vmhi_kvm_cell_get(vmhi_kvm_cell *cell, int *network, int *mounts);
+
 /* --- devices.c --- */
 gboolean vmhi_kvm_add_devices(const vmhi_driver_host *host, int connection, const vmh_spec *spec, vmh_error **error);
 /* One of them, by its name, such as disk.root. */
@@ -142,7 +151,13 @@ gboolean vmhi_kvm_check_consoles(const vmh_spec *spec, vmh_error **error);
 gboolean vmhi_kvm_add_consoles(int connection, const vmh_spec *spec, vmh_error **error);
 
 /* --- start.c --- */
-/* Under the lock: the VM runs, or nothing has changed. */
+/*
+ * Under the lock, in two halves, as its process takes a while to be there: NULL, or what the second half ends. The VM
+ * runs then, or nothing has changed; without a spec it is let go of.
+ */
+typedef struct vmhi_kvm_starting vmhi_kvm_starting;
+vmhi_kvm_starting *vmhi_kvm_start_begin(const vmhi_driver_host *host, const char *uuid, vmh_error **error);
+gboolean vmhi_kvm_start_end(vmhi_kvm_starting *starting, const vmh_spec *spec, gboolean paused, vmh_error **error);
 gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, gboolean paused,
                         vmh_error **error);
 /* The request that tells the VMM what the spec says of crashes, shutdowns and restarts. */

@@ -50,6 +50,23 @@ static gboolean mark_transient(const vmhi_driver_host *host, const char *uuid, v
     return FALSE;
 }
 
+static gboolean write_files(const vmhi_driver_host *host, const vmh_spec *spec, const char *uuid, uint64_t flags,
+                            vmh_error **error)
+{
+    return (!(flags & VMH_CREATE_TRANSIENT) || mark_transient(host, uuid, error)) &&
+           vmhi_kvm_write(host, uuid, VMHI_KVM_SPEC, spec, error);
+}
+
+/* Its files are written while its process begins. */
+static gboolean write_and_start(const vmhi_driver_host *host, const vmh_spec *spec, const char *uuid, uint64_t flags,
+                                vmh_error **error)
+{
+    vmhi_kvm_starting *starting = vmhi_kvm_start_begin(host, uuid, error);
+    const gboolean     written = starting && write_files(host, spec, uuid, flags, error);
+
+    return starting && vmhi_kvm_start_end(starting, written ? spec : NULL, (flags & VMH_CREATE_PAUSED) != 0, error);
+}
+
 static gboolean make(const vmhi_driver_host *host, const vmh_spec *spec, const char *uuid, uint64_t flags,
                      vmh_error **error)
 {
@@ -61,9 +78,7 @@ static gboolean make(const vmhi_driver_host *host, const vmh_spec *spec, const c
                               g_strerror(errno));
         return FALSE;
     }
-    if ((!(flags & VMH_CREATE_TRANSIENT) || mark_transient(host, uuid, error)) &&
-        vmhi_kvm_write(host, uuid, VMHI_KVM_SPEC, spec, error) &&
-        (!(flags & VMH_CREATE_START) || vmhi_kvm_start(host, uuid, spec, (flags & VMH_CREATE_PAUSED) != 0, error)) &&
+    if (((flags & VMH_CREATE_START) ? write_and_start : write_files)(host, spec, uuid, flags, error) &&
         vmhi_kvm_publish(host, uuid, name, error))
         return TRUE;
     vmhi_kvm_stop(host, uuid, NULL);

@@ -78,6 +78,7 @@ static void quiet(vmhi_driver_host *host)
 static void close_host(vmhi_driver_host *host)
 {
     vmhi_kvm_watch_free(host->watch);
+    vmhi_kvm_cell_free(host->cell);
     vmh_spec_unref(host->options);
     g_free(host->vmm);
     g_free(host->directory);
@@ -94,6 +95,7 @@ static vmhi_driver_host *open_host(const char *uri, const vmh_spec *options, con
     host->options = options ? vmhi_spec_copy(options) : NULL;
     host->sink = sink;
     host->sink_data = data;
+    host->cell = vmhi_kvm_cell_new();
     host->directory = directory_of(uri, error);
     if (host->directory)
         host->vmm = find_vmm(error);

@@ -9,17 +9,17 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-enum { PATIENCE_MS = 5000, KVM = 0, LISTENER = 1, CONNECTION = 2, WORDS = 3, TABLE = 4 };
+enum { PATIENCE_MS = 5000, KVM = 0, LISTENER = 1, CONNECTION = 2, WORDS = 3, TABLE = 4, CELL = 2 };
 
-typedef struct {
+struct vmhi_kvm_starting {
     const vmhi_driver_host *host;
-    const char             *uuid;
+    char                   *uuid;
     const vmh_spec         *spec;
     int                     ours; /* our end of the first connection */
     int                     table[TABLE];
     struct wire_message     message;
     guint                   posted; /* requests whose replies were not collected yet */
-} starting;
+};
 
 /* --- files --- */
 
@@ -56,7 +56,7 @@ gboolean vmhi_kvm_check_files(const vmh_spec *spec, vmh_error **error)
 /* --- the table of descriptors --- */
 
 /* Bound here, where there is a file system. */
-static int bind_socket(const starting *s, const char *file, int type, vmh_error **error)
+static int bind_socket(const vmhi_kvm_starting *s, const char *file, int type, vmh_error **error)
 {
     g_autofree char   *path = vmhi_kvm_path(s->host, s->uuid, file);
     struct sockaddr_un address;
@@ -74,7 +74,7 @@ static int bind_socket(const starting *s, const char *file, int type, vmh_error 
     return listener;
 }
 
-static int open_words(const starting *s, vmh_error **error)
+static int open_words(const vmhi_kvm_starting *s, vmh_error **error)
 {
     g_autofree char *path = vmhi_kvm_path(s->host, s->uuid, VMHI_KVM_WORDS);
     const int        descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
@@ -87,7 +87,7 @@ static int open_words(const starting *s, vmh_error **error)
     return descriptor;
 }
 
-static gboolean make_table(starting *s, vmh_error **error)
+static gboolean make_table(vmhi_kvm_starting *s, vmh_error **error)
 {
     int pair[2];
 
@@ -109,7 +109,7 @@ static gboolean make_table(starting *s, vmh_error **error)
     return TRUE;
 }
 
-static void close_table(starting *s)
+static void close_table(vmhi_kvm_starting *s)
 {
     for (int i = 0; i < TABLE; i++) {
         if (s->table[i] >= 0)
@@ -120,7 +120,7 @@ static void close_table(starting *s)
 /* --- what the VMM is told --- */
 
 /* Each reply that is waited for costs two switches between processes: what depends on nothing goes on its way. */
-static gboolean tell(starting *s, vmh_error **error)
+static gboolean tell(vmhi_kvm_starting *s, vmh_error **error)
 {
     if (!vmhi_kvm_post(s->ours, &s->message, error))
         return FALSE;
@@ -129,7 +129,7 @@ static gboolean tell(starting *s, vmh_error **error)
 }
 
 /* The first refusal is the reason for all. */
-static gboolean settle(starting *s, vmh_error **error)
+static gboolean settle(vmhi_kvm_starting *s, vmh_error **error)
 {
     gboolean done = TRUE;
 
@@ -138,7 +138,7 @@ static gboolean settle(starting *s, vmh_error **error)
     return done;
 }
 
-static gboolean tell_machine(starting *s, vmh_error **error)
+static gboolean tell_machine(vmhi_kvm_starting *s, vmh_error **error)
 {
     uint64_t      memory = 0;
     vmhi_kvm_cpus cpus;
@@ -156,13 +156,13 @@ static gboolean tell_machine(starting *s, vmh_error **error)
     return tell(s, error);
 }
 
-static gboolean tell_transport(starting *s, vmh_error **error)
+static gboolean tell_transport(vmhi_kvm_starting *s, vmh_error **error)
 {
     wire_begin(&s->message, WIRE_MMIO, 1);
     return !vmhi_kvm_is_without_bus(s->spec) || tell(s, error);
 }
 
-static void put_kernel(starting *s)
+static void put_kernel(vmhi_kvm_starting *s)
 {
     static const char *const modes[] = {[WIRE_MODE_REAL] = "real",
                                         [WIRE_MODE_PROTECTED] = "protected",
@@ -183,7 +183,7 @@ static void put_kernel(starting *s)
     wire_put_u64(&s->message, WIRE_T_ADDRESS, vmhi_spec_u64_or_default(s->spec, "vm", "boot.address"));
 }
 
-static gboolean tell_image(starting *s, uint16_t type, const char *property, vmh_error **error)
+static gboolean tell_image(vmhi_kvm_starting *s, uint16_t type, const char *property, vmh_error **error)
 {
     const char *path = vmhi_spec_str(s->spec, property);
     int         descriptor;
@@ -203,7 +203,7 @@ static gboolean tell_image(starting *s, uint16_t type, const char *property, vmh
     return done;
 }
 
-static gboolean tell_balloon(starting *s, vmh_error **error)
+static gboolean tell_balloon(vmhi_kvm_starting *s, vmh_error **error)
 {
     uint64_t memory = 0;
 
@@ -214,14 +214,14 @@ static gboolean tell_balloon(starting *s, vmh_error **error)
     return tell(s, error);
 }
 
-static gboolean tell_rng(starting *s, vmh_error **error)
+static gboolean tell_rng(vmhi_kvm_starting *s, vmh_error **error)
 {
     wire_begin(&s->message, WIRE_RNG, 1);
     return !vmhi_spec_bool_or_default(s->spec, "vm", "rng") || tell(s, error);
 }
 
 /* Where there is a device, programs reach it by a socket of its own. */
-static gboolean tell_vsock(starting *s, vmh_error **error)
+static gboolean tell_vsock(vmhi_kvm_starting *s, vmh_error **error)
 {
     uint64_t cid;
     int      listener;
@@ -249,7 +249,7 @@ void vmhi_kvm_put_balloon(struct wire_message *message, uint64_t memory)
 
 /* --- the debug ports --- */
 
-static gboolean tell_debug(starting *s, vmh_error **error)
+static gboolean tell_debug(vmhi_kvm_starting *s, vmh_error **error)
 {
     const char *path = vmhi_spec_str(s->spec, "debug.console");
     uint64_t    port = 0;
@@ -297,13 +297,13 @@ void vmhi_kvm_put_policy(struct wire_message *message, const vmh_spec *spec)
     put_policy(message, spec, "on.reboot", WIRE_T_ON_REBOOT);
 }
 
-static gboolean tell_policy(starting *s, vmh_error **error)
+static gboolean tell_policy(vmhi_kvm_starting *s, vmh_error **error)
 {
     vmhi_kvm_put_policy(&s->message, s->spec);
     return tell(s, error);
 }
 
-static gboolean tell_pins(starting *s, vmh_error **error)
+static gboolean tell_pins(vmhi_kvm_starting *s, vmh_error **error)
 {
     g_auto(GStrv) paths = vmhi_spec_list(s->spec);
 
@@ -325,13 +325,13 @@ static gboolean tell_pins(starting *s, vmh_error **error)
  * The groups come before the guest's memory is used, all of which is to be counted. Who listens at its socket is who
  * the VMM is, and it does by its first answer.
  */
-static gboolean join_groups(starting *s, vmh_error **error)
+static gboolean join_groups(vmhi_kvm_starting *s, vmh_error **error)
 {
     return !vmhi_kvm_group_is_wanted(s->spec) ||
            (settle(s, error) && vmhi_kvm_group_apply(s->host, s->uuid, s->spec, error));
 }
 
-static gboolean tell_all(starting *s, gboolean paused, vmh_error **error)
+static gboolean tell_all(vmhi_kvm_starting *s, gboolean paused, vmh_error **error)
 {
     if (!vmhi_spec_str(s->spec, "boot.kernel")) {
         vmhi_error_set_property(error, VMH_ERR_VALUE, "boot.kernel",
@@ -379,38 +379,79 @@ static unsigned user_of(const char *uuid)
 
 /* --- the verbs --- */
 
+static gboolean spawn(vmhi_kvm_starting *s, vmh_error **error)
+{
+    char             name[] = "vmhost-vmm", wire[] = "--wire=1", cell[] = "--cell";
+    g_autofree char *user = g_strdup_printf("--user=%u", user_of(s->uuid));
+    int              table[TABLE + CELL];
+    const gboolean   has_cell = vmhi_kvm_cell_get(s->host->cell, &table[TABLE], &table[TABLE + 1]);
+    char *const      arguments[] = {name, wire, user, has_cell ? cell : NULL, NULL};
+
+    memcpy(table, s->table, sizeof(s->table));
+    return vmhi_kvm_spawn(s->host->vmm, arguments, table, has_cell ? TABLE + CELL : TABLE, error);
+}
+
+/* What was there before the start is there again. */
+static void give_up(vmhi_kvm_starting *s)
+{
+    static const char *const files[] = {VMHI_KVM_CONTROL, VMHI_KVM_VSOCK, VMHI_KVM_WORDS};
+
+    if (s->ours >= 0) {
+        wire_begin(&s->message, WIRE_STOP, 2);
+        if (vmhi_kvm_post(s->ours, &s->message, NULL))
+            wait_for_end(s->ours);
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(files); i++) {
+        g_autofree char *path = vmhi_kvm_path(s->host, s->uuid, files[i]);
+
+        g_unlink(path);
+    }
+    vmhi_kvm_group_remove(s->host, s->uuid);
+}
+
+static void free_starting(vmhi_kvm_starting *s)
+{
+    vmhi_kvm_close(s->ours);
+    g_free(s->uuid);
+    g_free(s);
+}
+
+vmhi_kvm_starting *vmhi_kvm_start_begin(const vmhi_driver_host *host, const char *uuid, vmh_error **error)
+{
+    vmhi_kvm_starting *s = g_new0(vmhi_kvm_starting, 1);
+    gboolean           done;
+
+    *s = (vmhi_kvm_starting){.host = host, .uuid = g_strdup(uuid), .ours = -1, .table = {-1, -1, -1, -1}};
+    vmhi_kvm_group_remove(host, uuid); /* of a VMM whose end nobody saw */
+    done = make_table(s, error) && spawn(s, error);
+    close_table(s);
+    if (done)
+        return s;
+    vmhi_kvm_close(s->ours);
+    s->ours = -1;
+    give_up(s);
+    free_starting(s);
+    return NULL;
+}
+
+gboolean vmhi_kvm_start_end(vmhi_kvm_starting *s, const vmh_spec *spec, gboolean paused, vmh_error **error)
+{
+    gboolean done;
+
+    s->spec = spec;
+    done = spec && tell_all(s, paused, error) && vmhi_kvm_write(s->host, s->uuid, VMHI_KVM_RUNNING, spec, error);
+    if (!done)
+        give_up(s);
+    free_starting(s);
+    return done;
+}
+
 gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, gboolean paused,
                         vmh_error **error)
 {
-    g_autofree starting *s = g_new0(starting, 1);
-    char                 name[] = "vmhost-vmm", wire[] = "--wire=1";
-    g_autofree char     *user = g_strdup_printf("--user=%u", user_of(uuid));
-    char *const          arguments[] = {name, wire, user, NULL};
-    gboolean             done;
+    vmhi_kvm_starting *starting = vmhi_kvm_start_begin(host, uuid, error);
 
-    *s = (starting){.host = host, .uuid = uuid, .spec = spec, .ours = -1, .table = {-1, -1, -1, -1}};
-    vmhi_kvm_group_remove(host, uuid); /* of a VMM whose end nobody saw */
-    done = make_table(s, error) && vmhi_kvm_spawn(host->vmm, arguments, s->table, TABLE, error);
-    close_table(s);
-    done = done && tell_all(s, paused, error) && vmhi_kvm_write(host, uuid, VMHI_KVM_RUNNING, spec, error);
-    if (!done) {
-        static const char *const files[] = {VMHI_KVM_CONTROL, VMHI_KVM_VSOCK, VMHI_KVM_WORDS};
-
-        if (s->ours >= 0) {
-            wire_begin(&s->message, WIRE_STOP, 2);
-            if (vmhi_kvm_post(s->ours, &s->message, NULL))
-                wait_for_end(s->ours);
-        }
-        for (gsize i = 0; i < G_N_ELEMENTS(files); i++) {
-            g_autofree char *path = vmhi_kvm_path(host, uuid, files[i]);
-
-            g_unlink(path);
-        }
-        vmhi_kvm_group_remove(host, uuid);
-    }
-    if (s->ours >= 0)
-        close(s->ours);
-    return done;
+    return starting && vmhi_kvm_start_end(starting, spec, paused, error);
 }
 
 /* A process that does not answer is ended all the same. */

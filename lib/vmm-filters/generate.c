@@ -100,12 +100,12 @@ static void generate(enum sandbox_thread kind)
     if (!context || !file)
         check(-ENOMEM, "seccomp");
     check(seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "another architecture");
+    /* The kernel tries a program with each number when it gets it: a tree of comparisons takes half the time. */
+    check(seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2), "a tree");
     for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
         if (rules[i].kind <= kind)
             add(context, &rules[i]);
     }
-    /* Entering the guest is what is done most. */
-    check(seccomp_syscall_priority(context, SCMP_SYS(ioctl), 255), "priority");
     check(seccomp_export_bpf(context, fileno(file)), "export");
     print_program(file, names[kind]);
     fclose(file);

@@ -15,7 +15,16 @@
 #include <sys/ioctl.h>
 
 /* The table of descriptors that whoever starts it lays out. */
-enum { KVM = 3, LISTENER = 4, FIRST_CLIENT = 5, LAST_WORDS = 6, TABLE_END = 7 };
+enum {
+    KVM = 3,
+    LISTENER = 4,
+    FIRST_CLIENT = 5,
+    LAST_WORDS = 6,
+    TABLE_END = 7,
+    NETWORK = 7,
+    MOUNTS = 8,
+    CELL_END = 9
+};
 
 static int die(const char *what)
 {
@@ -23,12 +32,20 @@ static int die(const char *what)
     return 1;
 }
 
-/* --user=NUMBER: whom to become when root started it. */
-static bool read_arguments(int count, char **arguments, unsigned *user)
+/* --user=NUMBER: whom to become when root started it; --cell: the table ends with namespaces to join. */
+static bool read_arguments(int count, char **arguments, unsigned *user, bool *has_cell)
 {
+    bool known = count >= 2 && strcmp(arguments[1], "--wire=1") == 0;
+
     *user = 0;
-    return count >= 2 && strcmp(arguments[1], "--wire=1") == 0 &&
-           (count == 2 || (count == 3 && sscanf(arguments[2], "--user=%u", user) == 1));
+    *has_cell = false;
+    for (int i = 2; i < count && known; i++) {
+        if (strcmp(arguments[i], "--cell") == 0)
+            *has_cell = true;
+        else
+            known = sscanf(arguments[i], "--user=%u", user) == 1;
+    }
+    return known;
 }
 
 int main(int argc, char **argv)
@@ -36,12 +53,15 @@ int main(int argc, char **argv)
     static struct vm     vm;
     static struct serial serial;
     unsigned             user;
+    bool                 has_cell;
 
-    if (!read_arguments(argc, argv, &user)) {
+    if (!read_arguments(argc, argv, &user, &has_cell)) {
         fprintf(stderr, "vmhost-vmm is started by libvmhost, not by hand\n");
         return 2;
     }
-    sandbox_close_from(TABLE_END);
+    sandbox_close_from(has_cell ? CELL_END : TABLE_END);
+    if (has_cell)
+        sandbox_join(NETWORK, MOUNTS);
     signal(SIGPIPE, SIG_IGN); /* a pipe that a console goes to may lose its reader */
     if (ioctl(KVM, KVM_GET_API_VERSION, 0UL) != KVM_API_VERSION)
         return die("descriptor 3 is not KVM");

@@ -4,12 +4,12 @@
  * nothing. Each is a few system calls, since a VM starts in milliseconds.
  */
 #include "sandbox.h"
+#include "cell.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
-#include <linux/mount.h>
 #include <linux/seccomp.h>
 #include <malloc.h>
 #include <sched.h>
@@ -21,13 +21,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Of <sys/mount.h>, which cannot be had together with <linux/mount.h>. */
-enum { RECURSIVE = 0x4000, SLAVE = 1 << 19, DETACH = 2 };
+#ifdef VMM_INSTRUMENTED
+/* What compilers add to find faults opens files and makes processes. */
+enum { IS_INSTRUMENTED = 1 };
+#else
+enum { IS_INSTRUMENTED = 0 };
+#endif
 
 enum { MOST_DESCRIPTORS = 1024, MOST_THREADS = 1024 };
 
 static char text[160];
-static bool has_filters;
+static bool has_filters, has_joined;
 
 static void tell(const char *what)
 {
@@ -48,44 +52,25 @@ void sandbox_close_from(unsigned first)
 
 /* --- namespaces, with nothing in them --- */
 
-/*
- * An empty file system becomes the root, and the one that was is let go of, lest the host could not unmount what it
- * holds. Where the old root cannot be replaced, as it is the kernel's first, it is covered.
- */
-static bool empty_root(void)
-{
-    const int context = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
-    int       root;
-    bool      done;
-
-    syscall(SYS_mount, NULL, "/", NULL, RECURSIVE | SLAVE, NULL);
-    syscall(SYS_fsconfig, context, FSCONFIG_SET_FLAG, "ro", NULL, 0);
-    syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
-    root = (int)syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC,
-                        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-    done = root >= 0 && syscall(SYS_move_mount, root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) == 0 &&
-           fchdir(root) == 0;
-    if (done && syscall(SYS_pivot_root, ".", ".") == 0)
-        done = syscall(SYS_umount2, ".", DETACH) == 0;
-    else
-        done = done && chroot(".") == 0;
-    if (root >= 0)
-        close(root);
-    if (context >= 0)
-        close(context);
-    return done && chdir("/") == 0;
-}
-
-/* Those without rights may make them in a user namespace, where the host allows that. */
 static void leave_namespaces(void)
 {
-    const int all = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+    bool is_empty = has_joined;
 
-    if ((geteuid() != 0 || unshare(all) < 0) && unshare(CLONE_NEWUSER | all) < 0)
+    if (!has_joined && !cell_leave(&is_empty))
         return;
     tell("namespaces");
-    if (empty_root())
+    if (is_empty)
         tell("empty-root");
+}
+
+void sandbox_join(int network, int mounts)
+{
+    if (!IS_INSTRUMENTED) {
+        has_joined = cell_join(network, mounts);
+        return;
+    }
+    close(network);
+    close(mounts);
 }
 
 /* --- rights --- */
@@ -168,13 +153,6 @@ static bool set_filter(enum sandbox_thread kind)
 {
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &sandbox_filters[kind]) == 0;
 }
-
-#ifdef VMM_INSTRUMENTED
-/* What compilers add to find faults opens files and makes processes. */
-enum { IS_INSTRUMENTED = 1 };
-#else
-enum { IS_INSTRUMENTED = 0 };
-#endif
 
 void sandbox_leave(unsigned user)
 {

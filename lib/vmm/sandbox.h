@@ -14,6 +14,9 @@ extern const struct sock_fprog sandbox_filters[SANDBOX_THREADS];
 /* First of all: closes what has a number from here on, and nobody meant for us. */
 void sandbox_close_from(unsigned first);
 
+/* Then, if there are any: these namespaces become its own, instead of new ones; see cell.h. */
+void sandbox_join(int network, int mounts);
+
 /*
  * Then, with all descriptors in place, no thread started, and nobody served. What the kernel does not allow is left
  * out; sandbox_text() tells. user: whom to become where root started us, 0: nobody else.

@@ -74,9 +74,41 @@ START_TEST(the_program_gets_no_child)
 }
 END_TEST
 
+static char *namespace_of(const char *process, const char *name)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%s/ns/%s", process, name);
+    char            *found = g_file_read_link(path, NULL);
+
+    ck_assert_ptr_nonnull(found);
+    return found;
+}
+
+/* What its VMs' processes see is not what the program sees, before and after. */
+START_TEST(the_program_stays_where_it_is)
+{
+    static const char *const names[] = {"mnt", "net", "ipc", "uts"};
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_vm) vm = engine_create(host, "elsewhere", NULL, VMH_CREATE_START);
+    g_autoptr(vmh_error) error = NULL;
+    g_autofree char *process = g_strdup_printf("%d", (int)engine_process(vm));
+    g_autoptr(vmh_spec) spec = vmh_vm_describe(vm, 0, &error);
+    g_autofree char *confined = test_text(spec, "security.sandbox");
+
+    for (guint i = 0; strstr(confined, "namespaces") && i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *ours = namespace_of("thread-self", names[i]);
+        g_autofree char *first = namespace_of("self", names[i]);
+        g_autofree char *its = namespace_of(process, names[i]);
+
+        ck_assert_str_eq(ours, first);
+        ck_assert_str_ne(ours, its);
+    }
+    assert_ok(vmh_vm_stop(vm, 0, &error));
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {nothing_leaks, the_program_gets_no_child};
+    const TTest *const tests[] = {nothing_leaks, the_program_gets_no_child, the_program_stays_where_it_is};
 
     return engine_run("engine-process", tests, G_N_ELEMENTS(tests));
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Tries from inside what a guest that took over its VMM would try; each attempt is a process of its own. */
+#include "cell.h"
 #include "sandbox.h"
 #include "unit.h"
 #include <dirent.h>
@@ -178,6 +179,21 @@ static void as_worker(void)
 static void without_filters(void)
 {
     sandbox_leave(USER);
+}
+
+/* As the VMMs of one host are, which share what was made once. */
+static int network, mounts;
+
+static void in_cell(void)
+{
+    sandbox_join(network, mounts);
+    sandbox_leave(USER);
+}
+
+static void *make_cell(void *data)
+{
+    *(bool *)data = cell_make(&network, &mounts);
+    return NULL;
 }
 
 /* How the process ended, as waitpid() says. */
@@ -365,6 +381,24 @@ END_TEST
 
 /* --- the other walls, each by itself --- */
 
+/* In namespaces of its own, and in those of all VMMs, which only root can have. */
+static void assert_refused(const struct named *attempts, size_t count)
+{
+    bool      made = false;
+    pthread_t thread;
+
+    assert_ends(without_filters, attempts, count, REFUSED);
+    ck_assert_int_eq(pthread_create(&thread, NULL, make_cell, &made), 0);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(access("/proc/self", F_OK), 0);
+    if (!made)
+        return;
+    ck_assert(tells(in_cell, "namespaces,empty-root"));
+    assert_ends(in_cell, attempts, count, REFUSED);
+    close(network);
+    close(mounts);
+}
+
 START_TEST(test_no_files)
 {
     static const struct named attempts[] = {NAMED(do_open),      NAMED(do_open_write),  NAMED(do_open_null),
@@ -375,7 +409,7 @@ START_TEST(test_no_files)
 
     begin();
     if (tells(without_filters, "empty-root") || tells(without_filters, "landlock")) {
-        assert_ends(without_filters, attempts, G_N_ELEMENTS(attempts), REFUSED);
+        assert_refused(attempts, G_N_ELEMENTS(attempts));
         assert_ends(as_control, by_ring, G_N_ELEMENTS(by_ring), REFUSED);
     }
     if (tells(without_filters, "landlock"))
@@ -417,7 +451,7 @@ START_TEST(test_no_network)
     ck_assert_int_eq(listen(listener, 8), 0);
     ck_assert_int_eq(do_connect_abstract(), POSSIBLE);
     if (tells(without_filters, "namespaces"))
-        assert_ends(without_filters, attempts, G_N_ELEMENTS(attempts), REFUSED);
+        assert_refused(attempts, G_N_ELEMENTS(attempts));
     close(listener);
 }
 END_TEST
@@ -447,7 +481,7 @@ START_TEST(test_no_rights)
     outside = getpid();
     if (IS_INSTRUMENTED)
         return;
-    assert_ends(without_filters, attempts, G_N_ELEMENTS(attempts), REFUSED);
+    assert_refused(attempts, G_N_ELEMENTS(attempts));
     if (geteuid() == 0)
         assert_ends(without_filters, of_root, G_N_ELEMENTS(of_root), REFUSED);
 }
