@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What it costs a guest to leave: by a port and by memory, which devices of the VMM answer, and by a doorbell, of
- * which KVM tells. The peer runs the same guest in a bare loop around KVM_RUN, which answers nothing.
+ * which KVM tells. The peer runs the same guest in a bare loop around KVM_RUN, which answers nothing, and beside it a
+ * thread that hears the doorbell and does nothing; at "unheard" nobody waits for it, whom KVM would have to wake.
  */
 #include "guest.h"
 
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -30,6 +32,7 @@ enum {
     POWER = 0x600
 };
 #define DOORBELL 0xd0000000
+#define LAST (UINT64_C(1) << 32) /* more rings than a guest makes: the listener ends */
 
 typedef struct {
     vmh_host   *host;
@@ -141,6 +144,16 @@ static void destroy(const machine *m)
     close(m->kvm);
 }
 
+static void *hear(void *data)
+{
+    const int bell = *(const int *)data;
+    uint64_t  count;
+
+    while (read(bell, &count, sizeof(count)) == sizeof(count) && count < LAST)
+        continue;
+    return NULL;
+}
+
 /* What the guest says, until it powers off. */
 static char *loop(const machine *m)
 {
@@ -158,31 +171,48 @@ static char *loop(const machine *m)
     return g_string_free(words, FALSE);
 }
 
-static double peer(void *data)
+static double run_bare(const exits *e, gboolean is_heard)
 {
-    const exits     *e = data;
     g_autofree char *cmdline = g_strdup_printf("%s at=%u", e->cmdline, DOORBELL);
     g_autofree char *words = NULL;
+    const uint64_t   last = LAST;
     machine          m;
+    pthread_t        thread;
 
     build(&m);
     load(&m, cmdline);
     write_tables(&m);
     set_registers(&m);
+    bench_require(!is_heard || pthread_create(&thread, NULL, hear, &m.bell) == 0, NULL, "a thread");
     words = loop(&m);
+    bench_require(!is_heard || write(m.bell, &last, sizeof(last)) == sizeof(last), NULL, "the doorbell");
+    if (is_heard)
+        pthread_join(thread, NULL);
     destroy(&m);
     return per_exit(words);
 }
 
+static double peer(void *data)
+{
+    return run_bare(data, TRUE);
+}
+
+static double unheard(void *data)
+{
+    return run_bare(data, FALSE);
+}
+
 int main(int argc, char **argv)
 {
-    const bench_side sides[] = {{"ours", ours}, {"peer", peer}};
+    const bench_side sides[] = {{"ours", ours}, {"peer", peer}, {"unheard", unheard}};
     exits            e = {0};
+    size_t           count;
 
     bench_require(argc == 3, NULL, "usage: exits NAME WAY");
     e.cmdline = g_strdup_printf("exit=%s count=%d", argv[2], COUNT);
     e.host = bench_own_host();
-    bench_run(argv[1], sides, G_N_ELEMENTS(sides), RUNS, &e);
+    count = g_str_equal(argv[2], "doorbell") ? G_N_ELEMENTS(sides) : 2;
+    bench_run(argv[1], sides, count, RUNS, &e);
     bench_own_host_free(e.host);
     g_free((char *)e.cmdline);
     return 0;
