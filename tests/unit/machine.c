@@ -52,6 +52,8 @@ uint64_t config(unsigned slot, unsigned offset)
 
 enum place {
     STATUS,
+    OFFERED_SELECT,
+    OFFERED,
     FEATURES_SELECT,
     FEATURES,
     QUEUE_SELECT,
@@ -67,6 +69,8 @@ static const struct {
     unsigned pci, pci_size, mmio;
 } places[PLACES] = {
     [STATUS] = {VIRTIO_PCI_COMMON_STATUS, 1, VIRTIO_MMIO_STATUS},
+    [OFFERED_SELECT] = {VIRTIO_PCI_COMMON_DFSELECT, 4, VIRTIO_MMIO_DEVICE_FEATURES_SEL},
+    [OFFERED] = {VIRTIO_PCI_COMMON_DF, 4, VIRTIO_MMIO_DEVICE_FEATURES},
     [FEATURES_SELECT] = {VIRTIO_PCI_COMMON_GFSELECT, 4, VIRTIO_MMIO_DRIVER_FEATURES_SEL},
     [FEATURES] = {VIRTIO_PCI_COMMON_GF, 4, VIRTIO_MMIO_DRIVER_FEATURES},
     [QUEUE_SELECT] = {VIRTIO_PCI_COMMON_Q_SELECT, 2, VIRTIO_MMIO_QUEUE_SEL},
@@ -102,6 +106,13 @@ static void set(enum place place, uint64_t value)
         store(&vm.mmio, registers + places[place].pci, places[place].pci_size, value);
 }
 
+static uint64_t get(enum place place)
+{
+    if (is_mmio)
+        return load(&vm.mmio, registers + places[place].mmio, 4);
+    return load(&vm.mmio, registers + places[place].pci, places[place].pci_size);
+}
+
 void set_status(uint8_t status)
 {
     set(STATUS, status);
@@ -109,14 +120,22 @@ void set_status(uint8_t status)
 
 uint8_t get_status(void)
 {
-    if (is_mmio)
-        return (uint8_t)load(&vm.mmio, registers + VIRTIO_MMIO_STATUS, 4);
-    return (uint8_t)load(&vm.mmio, registers + VIRTIO_PCI_COMMON_STATUS, 1);
+    return (uint8_t)get(STATUS);
 }
 
-bool negotiate(uint64_t features)
+uint64_t get_offered(void)
 {
-    features |= UINT64_C(1) << VIRTIO_F_VERSION_1;
+    uint64_t features = 0;
+
+    for (unsigned i = 0; i < 2; i++) {
+        set(OFFERED_SELECT, i);
+        features |= get(OFFERED) << (32 * i);
+    }
+    return features;
+}
+
+bool negotiate_only(uint64_t features)
+{
     set_status(0);
     set_status(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
     for (unsigned i = 0; i < 2; i++) {
@@ -125,6 +144,11 @@ bool negotiate(uint64_t features)
     }
     set_status(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK);
     return get_status() & VIRTIO_CONFIG_S_FEATURES_OK;
+}
+
+bool negotiate(uint64_t features)
+{
+    return negotiate_only(features | UINT64_C(1) << VIRTIO_F_VERSION_1);
 }
 
 struct ring set_up_ring(uint16_t index, uint64_t address)
@@ -175,7 +199,7 @@ static void wait_until(bool (*is_so)(const struct ring *, uint16_t), const struc
 
     while (!is_so(ring, count)) {
         ck_assert_msg(g_get_monotonic_time() < limit, "%s", what);
-        g_usleep(100);
+        g_usleep(20);
     }
 }
 
@@ -199,4 +223,14 @@ static bool is_broken(const struct ring *ring, uint16_t count)
 void wait_for_break(void)
 {
     wait_until(is_broken, NULL, 0, "the device does not ask for a reset");
+}
+
+static bool is_at_end(const struct ring *ring, uint16_t count)
+{
+    return is_used(ring, count) || is_broken(ring, count);
+}
+
+void wait_for_end(const struct ring *ring, uint16_t count)
+{
+    wait_until(is_at_end, ring, count, "the device neither serves nor breaks");
 }

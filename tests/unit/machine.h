@@ -29,8 +29,11 @@ uint64_t driven(unsigned offset);
 
 void    set_status(uint8_t status); /* 0 resets it */
 uint8_t get_status(void);
-/* Up to where the queues are set up; false when the device does not take the features, to which version 1 is added.
- */
+/* Its features. */
+uint64_t get_offered(void);
+/* Up to where the queues are set up; false when the device does not take the features. */
+bool negotiate_only(uint64_t features);
+/* With version 1 as well, without which no device goes on. */
 bool negotiate(uint64_t features);
 
 /* A queue's rings, each in a page of its own from this address on, with descriptors for the driver to fill in. */
@@ -52,3 +55,5 @@ uint16_t offer_chain(struct ring *ring, uint16_t head);
 /* Until the device has given back so many chains in all. */
 void wait_for_used(const struct ring *ring, uint16_t count);
 void wait_for_break(void);
+/* Either of them. */
+void wait_for_end(const struct ring *ring, uint16_t count);

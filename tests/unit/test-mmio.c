@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Devices of a machine without a bus, as a guest without KVM drives them: right, wrong, and at random. */
-#include "loop.h"
-#include "machine.h"
+#include "disk.h"
 #include "unit.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
@@ -9,32 +8,17 @@
 #include "virtio/mmio.h"
 #include "virtio/rng.h"
 #include <linux/virtio_balloon.h>
-#include <linux/virtio_blk.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_mmio.h>
-#include <sys/mman.h>
 
-enum { SECTORS = 64, SECTOR = 512, RING = 0x1000, HEADER = 0x8000, STATUS = 0x9000, DATA = 0x10000 };
-
-static struct ring ring;
-
-static void plug_disk(const char *name)
-{
-    struct blk_options options = {.name = name, .serial = "", .queues = 1};
-    struct failure     failure = {0};
-
-    options.descriptor = memfd_create("disk", MFD_CLOEXEC);
-    ck_assert_int_eq(ftruncate(options.descriptor, SECTORS * SECTOR), 0);
-    ck_assert_int_eq(pwrite(options.descriptor, "first", 5, 0), 5);
-    ck_assert_msg(blk_plug(&vm, &options, &failure), "%s", failure.message);
-}
+enum { RING = 0x1000 };
 
 /* One disk, and its power is on. */
-static void make_disk(void)
+static void make_disk_without_bus(void)
 {
     make_machine();
     ck_assert(pci_remove());
-    plug_disk("root");
+    plug_disk(false);
     virtio_mmio_power_on();
     drive_mmio(0);
 }
@@ -49,31 +33,6 @@ static void set(unsigned offset, uint32_t value)
     store(&vm.mmio, driven(offset), 4, value);
 }
 
-static void start_driver(void)
-{
-    ck_assert(negotiate(0));
-    ring = set_up_ring(0, RING);
-    go();
-}
-
-static uint8_t read_sector(uint64_t sector)
-{
-    *(struct virtio_blk_outhdr *)at(HEADER) = (struct virtio_blk_outhdr){.type = VIRTIO_BLK_T_IN, .sector = sector};
-    describe(&ring, 0, HEADER, sizeof(struct virtio_blk_outhdr), VRING_DESC_F_NEXT);
-    describe(&ring, 1, DATA, SECTOR, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE);
-    describe(&ring, 2, STATUS, 1, VRING_DESC_F_WRITE);
-    wait_for_used(&ring, offer_chain(&ring, 0));
-    return *(uint8_t *)at(STATUS);
-}
-
-static void assert_serves(void)
-{
-    start_driver();
-    memset(at(DATA), 0, SECTOR);
-    ck_assert_uint_eq(read_sector(0), VIRTIO_BLK_S_OK);
-    ck_assert_str_eq(at(DATA), "first");
-}
-
 START_TEST(there_is_no_bus)
 {
     struct failure failure = {0};
@@ -84,14 +43,14 @@ START_TEST(there_is_no_bus)
     ck_assert_uint_eq(load(&vm.mmio, PCI_ECAM, 4), UINT32_MAX);
     store(&vm.ports, PCI_PORT, 4, 0x80000000);
     ck_assert_uint_eq(load(&vm.ports, PCI_PORT, 4), UINT32_MAX);
-    ck_assert(!pci_unplug("disk.root", true, &failure));
+    ck_assert(!pci_unplug("disk.0", true, &failure));
 }
 END_TEST
 
 START_TEST(a_bus_with_devices_stays)
 {
     make_machine();
-    plug_disk("root");
+    plug_disk(false);
     ck_assert(!pci_remove());
     ck_assert_uint_ne(load(&vm.mmio, PCI_ECAM, 4), UINT32_MAX);
     ck_assert_uint_eq(virtio_mmio_count(), 0);
@@ -100,15 +59,15 @@ END_TEST
 
 START_TEST(a_device_says_what_it_is)
 {
-    make_disk();
+    make_disk_without_bus();
     ck_assert_uint_eq(get(VIRTIO_MMIO_MAGIC_VALUE), 0x74726976);
     ck_assert_uint_eq(get(VIRTIO_MMIO_VERSION), 2);
     ck_assert_uint_eq(get(VIRTIO_MMIO_DEVICE_ID), VIRTIO_ID_BLOCK);
     ck_assert_uint_eq(get(VIRTIO_MMIO_STATUS), 0);
     ck_assert_uint_eq(get(VIRTIO_MMIO_QUEUE_NUM_MAX), VIRTQUEUE_SIZE);
     ck_assert_uint_eq(get(VIRTIO_MMIO_SHM_LEN_LOW), UINT32_MAX);
-    ck_assert_uint_eq(load(&vm.mmio, driven(VIRTIO_MMIO_CONFIG), 8), SECTORS);
-    ck_assert_uint_eq(load(&vm.mmio, driven(VIRTIO_MMIO_CONFIG), 1), SECTORS);
+    ck_assert_uint_eq(load(&vm.mmio, driven(VIRTIO_MMIO_CONFIG), 8), DISK_SECTORS);
+    ck_assert_uint_eq(load(&vm.mmio, driven(VIRTIO_MMIO_CONFIG), 1), DISK_SECTORS);
     /* Half a register, one and a half, what is behind its configuration, and the place of the next device. */
     ck_assert_uint_eq(load(&vm.mmio, driven(VIRTIO_MMIO_MAGIC_VALUE), 2), 0);
     ck_assert_uint_eq(load(&vm.mmio, driven(VIRTIO_MMIO_MAGIC_VALUE + 2), 4), 0);
@@ -124,15 +83,15 @@ END_TEST
 
 START_TEST(a_disk_is_read)
 {
-    make_disk();
-    assert_serves();
-    ck_assert_uint_eq(read_sector(SECTORS), VIRTIO_BLK_S_IOERR);
+    make_disk_without_bus();
+    assert_disk_serves();
+    ck_assert_uint_eq(read_sector(DISK_SECTORS), VIRTIO_BLK_S_IOERR);
     /* The machine's reset, and the driver's. */
     virtio_mmio_power_off();
     ck_assert_uint_eq(get_status(), 0);
     virtio_mmio_power_on();
-    assert_serves();
-    assert_serves();
+    assert_disk_serves();
+    assert_disk_serves();
     virtio_mmio_power_off();
 }
 END_TEST
@@ -149,8 +108,8 @@ static void wait_for_interrupt(uint32_t bit)
 
 START_TEST(an_interrupt_is_acknowledged)
 {
-    make_disk();
-    assert_serves();
+    make_disk_without_bus();
+    assert_disk_serves();
     wait_for_interrupt(VIRTIO_MMIO_INT_VRING); /* which follows what is used */
     set(VIRTIO_MMIO_INTERRUPT_STATUS, 0);
     set(VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_CONFIG);
@@ -166,7 +125,7 @@ END_TEST
 
 START_TEST(the_wrong_order_breaks_it_until_a_reset)
 {
-    make_disk();
+    make_disk_without_bus();
     set_status(VIRTIO_CONFIG_S_DRIVER_OK); /* features are not agreed on */
     ck_assert_uint_ne(get_status() & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
     ck_assert_uint_eq(get(VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_CONFIG);
@@ -182,20 +141,20 @@ START_TEST(the_wrong_order_breaks_it_until_a_reset)
         ck_assert_uint_ne(get_status() & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
         ck_assert_uint_eq(get(VIRTIO_MMIO_QUEUE_READY), 0);
     }
-    assert_serves();
+    assert_disk_serves();
 }
 END_TEST
 
 START_TEST(a_queue_is_set_up_once)
 {
-    make_disk();
+    make_disk_without_bus();
     ck_assert(negotiate(0));
-    ring = set_up_ring(0, RING);
-    set(VIRTIO_MMIO_QUEUE_DESC_LOW, DATA); /* too late */
+    disk_ring = set_up_ring(0, RING);
+    set(VIRTIO_MMIO_QUEUE_DESC_LOW, DISK_DATA); /* too late */
     ck_assert_uint_eq(get(VIRTIO_MMIO_QUEUE_READY), 1);
     set(VIRTIO_MMIO_QUEUE_READY, 0);
     ck_assert_uint_eq(get(VIRTIO_MMIO_QUEUE_READY), 0);
-    ring = set_up_ring(0, RING);
+    disk_ring = set_up_ring(0, RING);
     go();
     /* It is in use. */
     set(VIRTIO_MMIO_QUEUE_READY, 0);
@@ -213,15 +172,15 @@ END_TEST
 
 START_TEST(a_chain_without_an_end_breaks_it)
 {
-    make_disk();
-    start_driver();
-    describe(&ring, 0, HEADER, SECTOR, VRING_DESC_F_NEXT);
-    describe(&ring, 1, DATA, SECTOR, VRING_DESC_F_NEXT);
-    ring.descriptors[1].next = 0;
-    offer_chain(&ring, 0);
+    make_disk_without_bus();
+    start_disk();
+    describe(&disk_ring, 0, DISK_DATA, SECTOR, VRING_DESC_F_NEXT);
+    describe(&disk_ring, 1, DISK_DATA, SECTOR, VRING_DESC_F_NEXT);
+    disk_ring.descriptors[1].next = 0;
+    offer_chain(&disk_ring, 0);
     wait_for_break();
     wait_for_interrupt(VIRTIO_MMIO_INT_CONFIG);
-    assert_serves();
+    assert_disk_serves();
 }
 END_TEST
 
@@ -245,7 +204,9 @@ START_TEST(every_kind_of_device_is_reached)
     ck_assert_uint_eq(vm.stats->balloon, 2 * 4096);
     drive_mmio(2);
     ck_assert_uint_eq(get(VIRTIO_MMIO_DEVICE_ID), VIRTIO_ID_CONSOLE);
-    start_driver();
+    ck_assert(negotiate(0));
+    set_up_ring(0, RING);
+    go();
     set_up_ring(1, RING + 0x3000);
     virtio_mmio_power_off();
 }
@@ -259,22 +220,18 @@ START_TEST(there_are_as_many_as_lines)
     make_machine();
     ck_assert(pci_remove());
     for (unsigned i = 0; i < 17; i++) {
-        char name[8];
-
-        snprintf(name, sizeof(name), "%u", i);
-        plug_disk(name);
+        plug_disk(false);
         for (unsigned j = 0; j < i; j++)
             ck_assert_uint_ne(virtio_mmio_line(i), virtio_mmio_line(j));
     }
-    options.descriptor = memfd_create("disk", MFD_CLOEXEC);
-    ck_assert_int_eq(ftruncate(options.descriptor, SECTOR), 0);
+    options.descriptor = make_disk();
     ck_assert(!blk_plug(&vm, &options, &failure));
     ck_assert_int_eq(failure.code, WIRE_VALUE);
     ck_assert_str_eq(failure.property, "machine");
     ck_assert_uint_eq(virtio_mmio_count(), 17);
     virtio_mmio_power_on();
     drive_mmio(16);
-    assert_serves();
+    assert_disk_serves();
     ck_assert(!blk_plug(&vm, &options, &failure));
     ck_assert_int_eq(failure.code, WIRE_UNSUPPORTED);
     virtio_mmio_power_off();
@@ -288,7 +245,7 @@ START_TEST(garbage_in_every_register_does_no_harm)
 
     make_machine();
     ck_assert(pci_remove());
-    plug_disk("root");
+    plug_disk(false);
     ck_assert(rng_plug(&vm, &failure) && balloon_plug(&vm, &failure));
     ck_assert_ptr_nonnull(virtio_console_plug(&vm, "c", &failure));
     for (unsigned round = 0; round < 30; round++) {
@@ -307,7 +264,7 @@ START_TEST(garbage_in_every_register_does_no_harm)
     }
     virtio_mmio_power_on();
     drive_mmio(0);
-    assert_serves();
+    assert_disk_serves();
     virtio_mmio_power_off();
 }
 END_TEST

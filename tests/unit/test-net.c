@@ -301,18 +301,11 @@ static bool plug_tap(void)
 /* What is sent as a command, and the answer, or NO_ANSWER. */
 static uint8_t command(unsigned queue, const void *bytes, uint32_t size, uint32_t room)
 {
-    const uint16_t before = used(queue);
-    const gint64   limit = g_get_monotonic_time() + MACHINE_PATIENCE_S * G_USEC_PER_SEC;
-
     memcpy(at(COMMAND), bytes, size);
     *(uint8_t *)at(ANSWER) = NO_ANSWER;
     rings[queue].descriptors[0] = (struct vring_desc){COMMAND, size, (uint16_t)(room ? VRING_DESC_F_NEXT : 0), 1};
     rings[queue].descriptors[1] = (struct vring_desc){ANSWER, room, VRING_DESC_F_WRITE, 0};
-    offer_chain(&rings[queue], 0);
-    while (used(queue) == before && !(get_status() & VIRTIO_CONFIG_S_NEEDS_RESET)) {
-        ck_assert_msg(g_get_monotonic_time() < limit, "a command is not answered");
-        g_usleep(200);
-    }
+    wait_for_end(&rings[queue], offer_chain(&rings[queue], 0));
     return *(uint8_t *)at(ANSWER);
 }
 
