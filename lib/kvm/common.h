@@ -222,7 +222,7 @@ gboolean vmhi_kvm_check_whole(const vmh_spec *spec, vmh_error **error);
 gboolean vmhi_kvm_may_change(const vmhi_driver_host *host, vmh_error **error);
 gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *spec, vmh_error **error);
 
-/* --- watch.c --- */
+/* --- watch.c, and watch-vm.c for each VM --- */
 vmhi_kvm_watch *vmhi_kvm_watch_new(vmhi_driver_host *host, vmh_error **error);
 void            vmhi_kvm_watch_quiet(vmhi_kvm_watch *watch);
 void            vmhi_kvm_watch_free(vmhi_kvm_watch *watch);
