@@ -32,8 +32,6 @@ static gboolean start(vmhi_driver_host *host, const char *uuid, uint64_t flags, 
     else
         done = vmhi_kvm_start(host, uuid, spec, (flags & VMH_START_PAUSED) != 0, error);
     close(lock);
-    if (done)
-        vmhi_kvm_watch_settle(host->watch, uuid, vmhi_spec_str(spec, "name"));
     return done;
 }
 
@@ -100,8 +98,11 @@ gboolean vmhi_kvm_act(vmhi_driver_host *host, const char *uuid, vmhi_verb verb, 
     (void)task;
     (void)visit; /* One more look is quick. */
     (void)data;
-    if (vmhi_kvm_may_change(host, error) && do_verb(host, uuid, verb, flags, error))
-        return TRUE;
-    name_it(host, uuid, verb, error);
-    return FALSE;
+    if (!vmhi_kvm_may_change(host, error) || !do_verb(host, uuid, verb, flags, error)) {
+        name_it(host, uuid, verb, error);
+        return FALSE;
+    }
+    if (verb == VMHI_START || verb == VMHI_STOP || verb == VMHI_DELETE)
+        vmhi_kvm_watch_settle(host->watch, uuid);
+    return TRUE;
 }

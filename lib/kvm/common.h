@@ -226,8 +226,8 @@ gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *
 vmhi_kvm_watch *vmhi_kvm_watch_new(vmhi_driver_host *host, vmh_error **error);
 void            vmhi_kvm_watch_quiet(vmhi_kvm_watch *watch);
 void            vmhi_kvm_watch_free(vmhi_kvm_watch *watch);
-/* Returns when a VM that has just been made or started is watched. */
-void vmhi_kvm_watch_settle(vmhi_kvm_watch *watch, const char *uuid, const char *name);
+/* Returns when it is known what has become of this VM, by files and by its process, up to now. */
+void vmhi_kvm_watch_settle(vmhi_kvm_watch *watch, const char *uuid);
 /* A VM's counters; where it does not run, there are none and no process either. */
 typedef struct {
     const char              *uuid, *name;

@@ -109,7 +109,7 @@ char *vmhi_kvm_create(vmhi_driver_host *host, const vmh_spec *spec, uint64_t fla
         close(lock);
     }
     if (done && !(flags & VMH_CREATE_VALIDATE_ONLY))
-        vmhi_kvm_watch_settle(host->watch, uuid, vmhi_spec_str(complete, "name"));
+        vmhi_kvm_watch_settle(host->watch, uuid);
     if (done && (flags & VMH_CREATE_VALIDATE_ONLY))
         uuid[0] = '\0';
     if (!done)

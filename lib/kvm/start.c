@@ -454,36 +454,45 @@ gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vm
     return starting && vmhi_kvm_start_end(starting, spec, paused, error);
 }
 
-/* A process that does not answer is ended all the same. */
-static gboolean kill_peer(int connection)
+/* The process at the other end, whose number is its own as long as its socket is open. -1: it cannot be known. */
+static int open_peer(int connection)
 {
     struct ucred peer;
     socklen_t    size = sizeof(peer);
-    int          process = -1;
 
-    if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid > 0)
-        process = (int)syscall(SYS_pidfd_open, peer.pid, 0);
+    if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.pid <= 0)
+        return -1;
+    return (int)syscall(SYS_pidfd_open, peer.pid, 0);
+}
+
+/* Whatever it does. When it is gone, all who have a connection to it can know. */
+static gboolean end_peer(int connection)
+{
+    struct wire_message message;
+    const int           process = open_peer(connection);
+    gboolean            ended;
+
+    wire_begin(&message, WIRE_STOP, 1);
+    ended = wire_send(connection, &message, MSG_DONTWAIT) && wait_for_end(connection);
     if (process < 0)
-        return FALSE;
-    /* The number is still its own, as its socket is still open. */
-    syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0);
+        return ended;
+    if (!ended)
+        syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0);
+    ended = poll(&(struct pollfd){.fd = process, .events = POLLIN}, 1, PATIENCE_MS) > 0;
     close(process);
-    return wait_for_end(connection);
+    return ended;
 }
 
 gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error **error)
 {
-    const int           connection = vmhi_kvm_connect(host, uuid, VMHI_KVM_PATIENCE_S);
-    struct wire_message message;
-    gboolean            ended;
+    const int connection = vmhi_kvm_connect(host, uuid, VMHI_KVM_PATIENCE_S);
+    gboolean  ended;
 
     if (connection < 0) {
         vmhi_kvm_wrong_state(host, uuid, error);
         return FALSE;
     }
-    wire_begin(&message, WIRE_STOP, 1);
-    ended = wire_send(connection, &message, MSG_DONTWAIT) && wait_for_end(connection);
-    ended = ended || kill_peer(connection);
+    ended = end_peer(connection);
     close(connection);
     if (ended)
         vmhi_kvm_group_remove(host, uuid);

@@ -97,11 +97,11 @@ static void file_changed(vmhi_kvm_watch *watch, const struct inotify_event *even
         vmhi_kvm_watched_changed(vm, "configuration");
 }
 
-static gboolean on_files(int descriptor, G_GNUC_UNUSED GIOCondition condition, void *data)
+/* FALSE: nothing has happened to them. */
+static gboolean take_files(vmhi_kvm_watch *watch)
 {
-    vmhi_kvm_watch                     *watch = data;
     _Alignas(struct inotify_event) char bytes[EVENTS_SIZE];
-    const ssize_t                       got = read(descriptor, bytes, sizeof(bytes));
+    const ssize_t                       got = read(watch->inotify, bytes, sizeof(bytes));
     gboolean                            overflow = FALSE;
 
     for (ssize_t at = 0; at < got;) {
@@ -118,6 +118,12 @@ static gboolean on_files(int descriptor, G_GNUC_UNUSED GIOCondition condition, v
         list_again(watch);
         tell_missed(watch);
     }
+    return got > 0;
+}
+
+static gboolean on_files(G_GNUC_UNUSED int descriptor, G_GNUC_UNUSED GIOCondition condition, void *data)
+{
+    take_files(data);
     return G_SOURCE_CONTINUE;
 }
 
@@ -126,7 +132,6 @@ static gboolean on_files(int descriptor, G_GNUC_UNUSED GIOCondition condition, v
 typedef struct {
     vmhi_kvm_watch *watch;
     const char     *uuid;
-    const char     *name;
     GMutex          lock;
     GCond           changed;
     gboolean        done;
@@ -138,10 +143,11 @@ static gboolean settle(void *data)
     vmhi_kvm_watched *vm;
 
     g_mutex_lock(&s->lock);
-    vmhi_kvm_watched_add(s->watch, s->uuid, s->name);
     vm = g_hash_table_lookup(s->watch->vms, s->uuid);
     if (vm)
         vmhi_kvm_watched_catch_up(vm);
+    while (take_files(s->watch))
+        continue;
     vm = g_hash_table_lookup(s->watch->vms, s->uuid);
     if (vm)
         vmhi_kvm_watched_connect(vm);
@@ -151,9 +157,9 @@ static gboolean settle(void *data)
     return G_SOURCE_REMOVE;
 }
 
-void vmhi_kvm_watch_settle(vmhi_kvm_watch *watch, const char *uuid, const char *name)
+void vmhi_kvm_watch_settle(vmhi_kvm_watch *watch, const char *uuid)
 {
-    settling s = {.watch = watch, .uuid = uuid, .name = name};
+    settling s = {.watch = watch, .uuid = uuid};
 
     g_mutex_init(&s.lock);
     g_cond_init(&s.changed);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A program that runs VMs of the engine's is as it was: no child, no signal, no descriptor more. */
+/* A program that ran VMs of the engine's is as it was: no child, no signal, no descriptor more, and no VM counted. */
 #include "engine.h"
 
 #include <errno.h>
@@ -26,14 +26,32 @@ static guint open_descriptors(void)
     return count;
 }
 
+static void expect_counted(vmh_host *host, uint64_t running, uint64_t total)
+{
+    g_autoptr(vmh_error) error = NULL;
+    g_autoptr(vmh_spec) spec = vmh_host_describe(host, &error);
+    uint64_t now_running = 0, now_total = 0;
+
+    assert_no_error();
+    vmh_spec_get_u64(spec, "vms.running", &now_running, &error);
+    vmh_spec_get_u64(spec, "vms.total", &now_total, &error);
+    assert_no_error();
+    ck_assert_uint_eq(now_running, running);
+    ck_assert_uint_eq(now_total, total);
+}
+
+/* What a verb has done is counted when it returns. */
 static void live_once(vmh_host *host, const char *name)
 {
     g_autoptr(vmh_error) error = NULL;
     g_autoptr(vmh_vm) vm = engine_create(host, name, NULL, VMH_CREATE_START);
 
     assert_ok(vmh_vm_stop(vm, 0, &error));
+    expect_counted(host, 0, 1);
     assert_ok(vmh_vm_start(vm, 0, &error));
+    expect_counted(host, 1, 1);
     assert_ok(vmh_vm_delete(vm, VMH_DELETE_FORCE, &error));
+    expect_counted(host, 0, 0);
 }
 
 START_TEST(nothing_leaks)

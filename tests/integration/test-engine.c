@@ -240,7 +240,6 @@ START_TEST(a_killed_process_is_remembered)
 }
 END_TEST
 
-/* SIGSTOP and all that a program may do meanwhile. */
 /* Whoever asks at once is told as much as whoever waits. */
 START_TEST(a_host_that_was_just_opened_has_frames)
 {
@@ -262,6 +261,7 @@ START_TEST(a_host_that_was_just_opened_has_frames)
 }
 END_TEST
 
+/* SIGSTOP and all that a program may do meanwhile. */
 START_TEST(a_frozen_process_holds_up_nobody)
 {
     g_autofree char *name = test_name("frozen");
