@@ -196,8 +196,10 @@ START_TEST(a_call_that_never_returns_meets_its_deadline)
     free_stage.let_go = TRUE;
     first = job_new(&hangs);
     second = job_new(&next);
-    vmhi_job_run(first, &lane, 50);
+    vmhi_job_run(first, &lane, 60000);
     vmhi_job_run(second, &lane, 0);
+    await_begun(&stuck, 1); /* before that a deadline has another meaning */
+    ck_assert(vmhi_task_deadline(vmhi_job_task(first), 20, "whether it took effect is not known"));
     ck_assert_int_eq(vmh_job_wait(first, -1, NULL), VMH_ERR_TIMEOUT);
     ck_assert_int_eq(vmh_job_wait(second, -1, NULL), 0);
     ck_assert_int_eq(stuck.freed_results, 0);
