@@ -125,7 +125,7 @@ static int refresh(char **arguments)
 static const char *type_name(int32_t type)
 {
     static const char *const names[] = {NULL,       "string", "bool", "count", "number", "size", "rate",
-                                        "duration", "enum",   "set",  "uuid",  "mac",    "path"};
+                                        "duration", "enum",   "set",  "uuid",  "mac",    "path", "descriptor"};
     return type > 0 && type < (int32_t)G_N_ELEMENTS(names) ? names[type] : "other";
 }
 

@@ -40,6 +40,18 @@ VMH_API int32_t vmh_spec_set_f64(vmh_spec *spec, const char *path, double value,
 VMH_API int32_t vmh_spec_set_bool(vmh_spec *spec, const char *path, int32_t value, vmh_error **error);
 
 /*
+ * Gives an open descriptor of this program, such as a tap device's: "nic.lan.fd". The spec has a duplicate of it
+ * (close-on-exec); the caller's own stays the caller's, and may be closed at once. Copies of the spec, and the jobs
+ * that it was given to, share the duplicate: it is closed when the last of them is dropped, or has the property set
+ * anew or unset. Whether it is a descriptor of the right thing, creating and updating tell.
+ *
+ * No text and no JSON gives a descriptor away. What is read of the property is "given", which is taken as text too,
+ * so that a description comes back whole, but stands for no descriptor. VMH_ERR_VALUE: it is not open;
+ * VMH_ERR_RESOURCE: the program can have no more. Since 0.1.
+ */
+VMH_API int32_t vmh_spec_set_fd(vmh_spec *spec, const char *path, int32_t fd, vmh_error **error);
+
+/*
  * Read one property into *value. 0, or VMH_ERR_NOT_SET, VMH_ERR_UNKNOWN_NAME, VMH_ERR_VALUE (the property
  * is of another type). vmh_spec_get_str() lends the string until the property is set or unset or the spec
  * dropped, and reads text properties only; vmh_spec_get_text_dup() writes any type as vmh_spec_set() reads it.
@@ -94,7 +106,8 @@ enum {
     VMH_TYPE_SET = 9,      /* numbers and ranges: "0-3,8" */
     VMH_TYPE_UUID = 10,
     VMH_TYPE_MAC = 11,
-    VMH_TYPE_PATH = 12 /* an absolute path */
+    VMH_TYPE_PATH = 12,      /* an absolute path */
+    VMH_TYPE_DESCRIPTOR = 13 /* an open descriptor, by vmh_spec_set_fd() alone; read as "given" */
 };
 
 /*

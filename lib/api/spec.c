@@ -119,6 +119,21 @@ int32_t vmh_spec_set_bool(vmh_spec *spec, const char *path, int32_t value, vmh_e
     return set_value(spec, path, &(vmhi_value){.type = VMH_TYPE_BOOL, .flag = value != 0}, error);
 }
 
+int32_t vmh_spec_set_fd(vmh_spec *spec, const char *path, int32_t fd, vmh_error **error)
+{
+    vmh_error *failure = NULL;
+
+    if (vmhi_failed(error))
+        return vmh_error_code(*error);
+    if (vmhi_check(spec, "spec", &failure) && vmhi_check(path, "path", &failure)) {
+        lock(spec);
+        if (vmhi_spec_check_writable(spec, path, &failure))
+            vmhi_spec_set_descriptor(spec, path, fd, &failure);
+        unlock(spec);
+    }
+    return finish(failure, error);
+}
+
 int32_t vmh_spec_unset(vmh_spec *spec, const char *path, vmh_error **error)
 {
     vmh_error *failure = NULL;

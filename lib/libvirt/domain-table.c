@@ -31,6 +31,12 @@ static const char *no_debug_ports(const vmhi_platform *platform)
     return "only the built-in engine, kvm:///, has ports for test kernels";
 }
 
+static const char *no_descriptors(const vmhi_platform *platform)
+{
+    (void)platform;
+    return "libvirt takes no descriptor for a NIC; name a device of the host by nic.<id>.tap";
+}
+
 static const char *no_bridges(const vmhi_platform *platform)
 {
     return platform->session ? "an unprivileged libvirt (a session) may not plug NICs into the host's networks; use "
@@ -193,6 +199,7 @@ const vmhi_domain_row vmhi_domain_rows[] = {
     {"nic.<id>.network", "source@network", OWN(nic_source), no_bridges, NULL, 0},
     {"nic.<id>.bridge", "source@bridge", OWN(nic_source), no_bridges, NULL, 0},
     {"nic.<id>.tap", "target@dev", OWN(nic_tap), not_qemu, NULL, 0},
+    {"nic.<id>.fd", NULL, NULL, NULL, no_descriptors, NULL, 0},
     {"nic.<id>.mac", "mac@address", TEXT, NULL, NULL, 0},
     {"nic.<id>.model", "model@type", TEXT, NULL, NULL, 0},
     {"nic.<id>.address", NULL, NULL, NULL, address, NULL, 0},

@@ -6,28 +6,11 @@
 
 char *vmhi_domain_value(const vmh_spec *spec, const char *path)
 {
-    const vmh_property *property = vmhi_schema_lookup("vm", path);
-    gboolean            flag;
-    guint64             number;
-    double              decimal;
+    const vmhi_value *value = vmhi_spec_get(spec, path, NULL);
 
-    if (!property)
-        return NULL;
-    switch (property->type) {
-    case VMH_TYPE_BOOL:
-        return vmhi_spec_bool(spec, path, &flag) ? g_strdup(flag ? "yes" : "no") : NULL;
-    case VMH_TYPE_U64:
-    case VMH_TYPE_SIZE:
-    case VMH_TYPE_RATE:
-    case VMH_TYPE_DURATION:
-        return vmhi_spec_u64(spec, path, &number) ? g_strdup_printf("%" G_GUINT64_FORMAT, number) : NULL;
-    case VMH_TYPE_F64:
-        return vmhi_spec_f64(spec, path, &decimal)
-                   ? vmhi_schema_format(&(vmhi_value){.type = VMH_TYPE_F64, .f64 = decimal})
-                   : NULL;
-    default:
-        return g_strdup(vmhi_spec_str(spec, path));
-    }
+    if (value && vmhi_type_is_whole(value->type))
+        return g_strdup_printf("%" G_GUINT64_FORMAT, value->u64);
+    return value ? vmhi_schema_format(value) : NULL;
 }
 
 gboolean vmhi_domain_has(const vmh_spec *spec, const char *path)

@@ -35,6 +35,9 @@ static void add_value(JsonObject *object, const char *name, const vmhi_value *va
         json_object_set_boolean_member(object, name, value->flag);
     } else if (value->type == VMH_TYPE_F64) {
         json_object_set_double_member(object, name, value->f64);
+    } else if (value->type == VMH_TYPE_DESCRIPTOR) {
+        g_autofree char *text = vmhi_schema_format(value);
+        json_object_set_string_member(object, name, text);
     } else if (value->u64 <= EXACT_LIMIT) {
         json_object_set_int_member(object, name, (gint64)value->u64);
     } else {

@@ -92,7 +92,7 @@ static void print_value(const vmh_property *p)
         [VMH_TYPE_STRING] = "text",       [VMH_TYPE_BOOL] = "yes, no", [VMH_TYPE_U64] = "count",
         [VMH_TYPE_F64] = "decimal",       [VMH_TYPE_SIZE] = "size",    [VMH_TYPE_RATE] = "rate",
         [VMH_TYPE_DURATION] = "duration", [VMH_TYPE_SET] = "set",      [VMH_TYPE_UUID] = "UUID",
-        [VMH_TYPE_MAC] = "MAC address",   [VMH_TYPE_PATH] = "path",
+        [VMH_TYPE_MAC] = "MAC address",   [VMH_TYPE_PATH] = "path",    [VMH_TYPE_DESCRIPTOR] = "descriptor",
     };
     g_auto(GStrv) words = g_strsplit(p->values ? p->values : names[p->type], "|", -1);
     g_autofree char *list = g_strjoinv(", ", words);

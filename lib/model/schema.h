@@ -21,7 +21,10 @@ struct vmh_property {
     const char *doc;
 };
 
-/* One value, in the property's base unit. Text types hold `text`, the others `u64`, `f64` or `flag`. */
+/*
+ * One value, in the property's base unit. Text types hold `text`, the others `u64`, `f64`, `flag` or `descriptor`: an
+ * atomic box that copies share and the last one closes, or NULL where all that is known is that there was one.
+ */
 typedef struct {
     int32_t type;
     union {
@@ -29,12 +32,15 @@ typedef struct {
         uint64_t u64;
         double   f64;
         gboolean flag;
+        int     *descriptor;
     };
 } vmhi_value;
 
 void     vmhi_value_clear(vmhi_value *value);
 void     vmhi_value_copy(const vmhi_value *value, vmhi_value *copy);
 gboolean vmhi_value_equal(const vmhi_value *a, const vmhi_value *b);
+/* A value that holds a duplicate. 0, or errno: there is no value then. */
+int      vmhi_value_duplicate(int descriptor, vmhi_value *value);
 gboolean vmhi_type_is_text(int32_t type);
 gboolean vmhi_type_is_whole(int32_t type); /* kept in u64: counts, sizes, rates, durations */
 

@@ -2,6 +2,7 @@
 /* A spec is a sorted map from paths to checked values; what is in it has passed the schema. */
 #include "model/spec.h"
 
+#include <errno.h>
 #include <string.h>
 
 static int compare_paths(const void *a, const void *b, void *data)
@@ -108,8 +109,10 @@ static gboolean is_kept_alike(int32_t a, int32_t b)
            (vmhi_type_is_whole(a) && vmhi_type_is_whole(b));
 }
 
-static const char *call_of(int32_t type)
+static const char *call_of(int32_t type, const char *verb)
 {
+    if (type == VMH_TYPE_DESCRIPTOR)
+        return strcmp(verb, "set") == 0 ? "fd" : "text_dup";
     if (vmhi_type_is_text(type))
         return "str";
     if (vmhi_type_is_whole(type))
@@ -123,14 +126,14 @@ static gboolean require_type(const vmh_property *property, const char *path, int
     if (is_kept_alike(property->type, type))
         return TRUE;
     vmhi_error_set_property(error, VMH_ERR_VALUE, path, "%s is of another type: use vmh_spec_%s_%s()", path, verb,
-                            call_of(property->type));
+                            call_of(property->type, verb));
     return FALSE;
 }
 
 gboolean vmhi_spec_set_value(vmh_spec *spec, const char *path, const vmhi_value *value, vmh_error **error)
 {
     const vmh_property *property = vmhi_spec_property(spec, path, error);
-    vmhi_value          typed = *value;
+    vmhi_value          typed = *value, copy;
 
     if (!property || !require_type(property, path, value->type, "set", error))
         return FALSE;
@@ -139,8 +142,29 @@ gboolean vmhi_spec_set_value(vmh_spec *spec, const char *path, const vmhi_value 
     typed.type = property->type;
     if (!vmhi_schema_check(property, path, &typed, error))
         return FALSE;
-    store(spec, path, &typed);
+    vmhi_value_copy(&typed, &copy);
+    store(spec, path, &copy);
     return TRUE;
+}
+
+gboolean vmhi_spec_set_descriptor(vmh_spec *spec, const char *path, int descriptor, vmh_error **error)
+{
+    const vmh_property *property = vmhi_spec_property(spec, path, error);
+    vmhi_value          value;
+    int                 native;
+
+    if (!property || !require_type(property, path, VMH_TYPE_DESCRIPTOR, "set", error))
+        return FALSE;
+    native = vmhi_value_duplicate(descriptor, &value);
+    if (!native)
+        store(spec, path, &value);
+    else if (native == EBADF)
+        vmhi_error_set_property(error, VMH_ERR_VALUE, path, "%s: %d is not an open descriptor of this program", path,
+                                descriptor);
+    else
+        vmhi_error_set_property(error, VMH_ERR_RESOURCE, path, "%s: the descriptor %d cannot be duplicated: %s", path,
+                                descriptor, g_strerror(native));
+    return !native;
 }
 
 const vmhi_value *vmhi_spec_get(const vmh_spec *spec, const char *path, vmh_error **error)
@@ -214,6 +238,13 @@ gboolean vmhi_spec_bool(const vmh_spec *spec, const char *path, gboolean *value)
         return FALSE;
     *value = found->flag;
     return TRUE;
+}
+
+int vmhi_spec_descriptor(const vmh_spec *spec, const char *path)
+{
+    const vmhi_value *value = value_at(spec, path);
+
+    return value && value->type == VMH_TYPE_DESCRIPTOR && value->descriptor ? *value->descriptor : -1;
 }
 
 /* The default as a value; of type 0 when there is none. To be cleared. */

@@ -24,7 +24,10 @@ const vmhi_value   *vmhi_spec_get(const vmh_spec *spec, const char *path, vmh_er
 char               *vmhi_spec_to_json(const vmh_spec *spec, gboolean pretty);
 vmh_spec           *vmhi_spec_from_json(const char *kind, const char *text, size_t length, vmh_error **error);
 
-/* The type here says how the caller holds the value: as STRING, U64, F64 or BOOL. */
+/* Keeps a duplicate. */
+gboolean vmhi_spec_set_descriptor(vmh_spec *spec, const char *path, int descriptor, vmh_error **error);
+
+/* The type here says how the caller holds the value: as STRING, U64, F64, BOOL or DESCRIPTOR; it is copied. */
 gboolean          vmhi_spec_set_value(vmh_spec *spec, const char *path, const vmhi_value *value, vmh_error **error);
 const vmhi_value *vmhi_spec_get_typed(const vmh_spec *spec, const char *path, int32_t type, vmh_error **error);
 
@@ -33,6 +36,7 @@ const char *vmhi_spec_str(const vmh_spec *spec, const char *path); /* text types
 gboolean    vmhi_spec_u64(const vmh_spec *spec, const char *path, uint64_t *value);
 gboolean    vmhi_spec_f64(const vmh_spec *spec, const char *path, double *value);
 gboolean    vmhi_spec_bool(const vmh_spec *spec, const char *path, gboolean *value);
+int         vmhi_spec_descriptor(const vmh_spec *spec, const char *path); /* borrowed; -1: none, or only known of */
 
 /* As above, or the schema's default; the property must have one. spec may be NULL: all defaults. */
 uint64_t    vmhi_spec_u64_or_default(const vmh_spec *spec, const char *kind, const char *path);

@@ -2,10 +2,15 @@
 /* Values: from the text that a person writes, with its unit, to a number in the base unit, and back. */
 #include "model/text.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #define KIB_ UINT64_C(1024)
+
+#define GIVEN "given"
 
 /* A unit is multiplier / divisor of the base unit. A name alone ("G") could mean two things, and is none. */
 typedef struct {
@@ -66,7 +71,7 @@ static const unit *units_of(int32_t type)
 
 gboolean vmhi_type_is_text(int32_t type)
 {
-    return type == VMH_TYPE_STRING || type >= VMH_TYPE_ENUM;
+    return type == VMH_TYPE_STRING || (type >= VMH_TYPE_ENUM && type <= VMH_TYPE_PATH);
 }
 
 gboolean vmhi_type_is_whole(int32_t type)
@@ -74,10 +79,29 @@ gboolean vmhi_type_is_whole(int32_t type)
     return type == VMH_TYPE_U64 || type == VMH_TYPE_SIZE || type == VMH_TYPE_RATE || type == VMH_TYPE_DURATION;
 }
 
+static void close_descriptor(void *box)
+{
+    close(*(int *)box);
+}
+
+/* Never one of the first three, which others take for a program's input and output. */
+int vmhi_value_duplicate(int descriptor, vmhi_value *value)
+{
+    const int copy = fcntl(descriptor, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+
+    if (copy < 0)
+        return errno;
+    *value = (vmhi_value){.type = VMH_TYPE_DESCRIPTOR, .descriptor = g_atomic_rc_box_new(int)};
+    *value->descriptor = copy;
+    return 0;
+}
+
 void vmhi_value_clear(vmhi_value *value)
 {
     if (vmhi_type_is_text(value->type))
         g_free(value->text);
+    else if (value->type == VMH_TYPE_DESCRIPTOR && value->descriptor)
+        g_atomic_rc_box_release_full(value->descriptor, close_descriptor);
     memset(value, 0, sizeof(*value));
 }
 
@@ -86,6 +110,8 @@ void vmhi_value_copy(const vmhi_value *value, vmhi_value *copy)
     *copy = *value;
     if (vmhi_type_is_text(value->type))
         copy->text = g_strdup(value->text);
+    else if (value->type == VMH_TYPE_DESCRIPTOR && value->descriptor)
+        g_atomic_rc_box_acquire(value->descriptor);
 }
 
 gboolean vmhi_value_equal(const vmhi_value *a, const vmhi_value *b)
@@ -96,6 +122,8 @@ gboolean vmhi_value_equal(const vmhi_value *a, const vmhi_value *b)
         return strcmp(a->text, b->text) == 0;
     if (a->type == VMH_TYPE_BOOL)
         return !a->flag == !b->flag;
+    if (a->type == VMH_TYPE_DESCRIPTOR)
+        return a->descriptor == b->descriptor;
     return a->type == VMH_TYPE_F64 ? a->f64 == b->f64 : a->u64 == b->u64;
 }
 
@@ -142,6 +170,7 @@ char *vmhi_schema_expectation(const vmh_property *property)
         [VMH_TYPE_UUID] = "a UUID such as 8c1fe4d8-4d3a-4c06-9d2c-0a5d1f8b1c11",
         [VMH_TYPE_MAC] = "a unicast address such as 52:54:00:12:34:56",
         [VMH_TYPE_PATH] = "an absolute path",
+        [VMH_TYPE_DESCRIPTOR] = "an open descriptor, which vmh_spec_set_fd() alone gives",
     };
 
     if (vmhi_text_expectation(property))
@@ -311,14 +340,17 @@ static gboolean parse_bool(const char *text, gboolean *value)
     return *value || g_strv_contains(no, text);
 }
 
-static gboolean parse_number(const vmh_property *property, const char *path, const char *text, vmhi_value *value,
-                             vmh_error **error)
+static gboolean parse_other(const vmh_property *property, const char *path, const char *text, vmhi_value *value,
+                            vmh_error **error)
 {
     gboolean understood;
 
     if (vmhi_type_is_whole(property->type))
         return parse_whole(property, path, text, &value->u64, error);
-    understood = property->type == VMH_TYPE_BOOL ? parse_bool(text, &value->flag) : parse_f64(text, &value->f64);
+    if (property->type == VMH_TYPE_DESCRIPTOR)
+        understood = strcmp(text, GIVEN) == 0;
+    else
+        understood = property->type == VMH_TYPE_BOOL ? parse_bool(text, &value->flag) : parse_f64(text, &value->f64);
     if (!understood)
         vmhi_refuse_value(property, path, text, error);
     return understood;
@@ -333,8 +365,7 @@ gboolean vmhi_schema_parse(const vmh_property *property, const char *path, const
         read.text = vmhi_text_parse(property, path, text, error);
         if (!read.text)
             return FALSE;
-    } else if (!parse_number(property, path, text, &read, error) ||
-               !vmhi_schema_check(property, path, &read, error)) {
+    } else if (!parse_other(property, path, text, &read, error) || !vmhi_schema_check(property, path, &read, error)) {
         return FALSE;
     }
     *value = read;
@@ -355,7 +386,7 @@ gboolean vmhi_schema_check(const vmh_property *property, const char *path, const
 
     if (vmhi_type_is_text(value->type))
         return check_text(property, path, value->text, error);
-    if (value->type == VMH_TYPE_BOOL)
+    if (value->type == VMH_TYPE_BOOL || value->type == VMH_TYPE_DESCRIPTOR)
         return TRUE;
     number = value->type == VMH_TYPE_F64 ? value->f64 : (double)value->u64;
     if (isfinite(number) && number >= property->minimum && (property->maximum <= 0 || number <= property->maximum))
@@ -403,6 +434,8 @@ char *vmhi_schema_format(const vmhi_value *value)
         return g_strdup(value->text);
     if (value->type == VMH_TYPE_BOOL)
         return g_strdup(value->flag ? "yes" : "no");
+    if (value->type == VMH_TYPE_DESCRIPTOR)
+        return g_strdup(GIVEN);
     if (value->type == VMH_TYPE_F64)
         return format_f64(value->f64);
     return format_quantity(value->u64, units_of(value->type));

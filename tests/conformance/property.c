@@ -4,6 +4,8 @@
 #include "conformance.h"
 
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define TEXT "text with <angles>, \"quotes\", 'more', & and \xc3\xbcml\xc3\xa4uts"
 
@@ -165,10 +167,26 @@ static void set_context(stage *s, vmh_spec *spec, const char *context)
     }
 }
 
+/* One end of a stream, whose other end nobody has. */
+static gboolean set_descriptor(stage *s, vmh_spec *spec, const char *path)
+{
+    int      ends[2];
+    gboolean done;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return FALSE;
+    done = vmh_spec_set_fd(spec, path, ends[0], stage_error(s)) == 0;
+    close(ends[0]);
+    close(ends[1]);
+    return done;
+}
+
 gboolean set_property(stage *s, vmh_spec *spec, const vmh_property *property)
 {
     g_auto(attempt) a = plan(s, property);
 
+    if (vmh_property_type(property) == VMH_TYPE_DESCRIPTOR)
+        return set_descriptor(s, spec, a.path);
     if (!a.values)
         return FALSE;
     set_context(s, spec, a.context);
@@ -261,6 +279,21 @@ static void refuses_to_set(stage *s, const char *pattern)
     EXPECT(s, g_strcmp0(vmh_error_property(s->error), pattern) == 0);
 }
 
+/* It ends with the program, so no VM that is kept has it; of one that vanishes it is told that it was given. */
+static void run_descriptor(stage *s, const vmh_property *property)
+{
+    g_autoptr(vmh_spec) spec = stage_spec(s, "property");
+    g_autoptr(vmh_spec) got = NULL;
+    g_autoptr(vmh_vm) vm = NULL;
+
+    EXPECT(s, set_property(s, spec, property));
+    EXPECT_FAILS(s, VMH_ERR_UNSUPPORTED, vmh_host_create_vm(s->host, spec, VMH_CREATE_START, stage_error(s)));
+    vm = stage_create(s, spec, VMH_CREATE_START | VMH_CREATE_TRANSIENT);
+    got = vm ? vmh_vm_describe(vm, 0, stage_error(s)) : NULL;
+    EXPECT(s, got && stage_same(s, spec, got, NULL));
+    stage_remove(s, vm);
+}
+
 void run_property(stage *s, const vmh_property *property)
 {
     g_auto(attempt) a = {0};
@@ -268,6 +301,8 @@ void run_property(stage *s, const vmh_property *property)
 
     if (vmh_property_readonly(property))
         return refuses_to_set(s, vmh_property_pattern(property));
+    if (vmh_property_type(property) == VMH_TYPE_DESCRIPTOR)
+        return run_descriptor(s, property);
     a = plan(s, property);
     if (!a.values)
         return stage_skip(s, "this host names no value to try");

@@ -69,6 +69,8 @@ static void call_spec(vmh_spec *spec)
     GIVES_CODE(vmh_spec_set_f64, spec, NULL, 1.0);
     GIVES_CODE(vmh_spec_set_bool, NULL, "rng", 1);
     GIVES_CODE(vmh_spec_set_bool, spec, NULL, 1);
+    GIVES_CODE(vmh_spec_set_fd, NULL, "nic.a.fd", 0);
+    GIVES_CODE(vmh_spec_set_fd, spec, NULL, 0);
     GIVES_CODE(vmh_spec_get_str, NULL, "name", &text);
     GIVES_CODE(vmh_spec_get_str, spec, NULL, &text);
     GIVES_CODE(vmh_spec_get_str, spec, "name", NULL);

@@ -583,7 +583,7 @@ static void check_property(const vmh_property *p)
     ck_assert_msg(p->since && *p->since, "%s: since when?", p->pattern);
     ck_assert_msg(p->minimum <= p->maximum || p->maximum == 0, "%s: minimum above maximum", p->pattern);
     ck_assert_msg(p->minimum >= 0, "%s: negative minimum", p->pattern);
-    ck_assert_msg(p->type >= VMH_TYPE_STRING && p->type <= VMH_TYPE_PATH, "%s: type", p->pattern);
+    ck_assert_msg(p->type >= VMH_TYPE_STRING && p->type <= VMH_TYPE_DESCRIPTOR, "%s: type", p->pattern);
     ck_assert_msg((p->type == VMH_TYPE_ENUM) == (p->values != NULL), "%s: values", p->pattern);
     ck_assert_msg(!(p->flags & VMHI_READONLY) || !p->fallback, "%s: read-only with a default", p->pattern);
 }
