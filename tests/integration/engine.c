@@ -34,6 +34,12 @@ const char *engine_uri(void)
     return uri;
 }
 
+char *engine_file(const char *name)
+{
+    g_mkdir_with_parents(engine_directory(), 0755);
+    return g_build_filename(engine_directory(), name, NULL);
+}
+
 static guint count_files(const char *path)
 {
     g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
@@ -177,6 +183,56 @@ vmh_vm *engine_find(vmh_host *host, const char *name)
     ck_assert_msg(vm != NULL, "there is no VM %s", name);
     return vm;
 }
+
+/* --- guests that are programs --- */
+
+vmh_spec *engine_flat_spec(const char *name, const char *kernel, const char *cmdline)
+{
+    vmh_spec        *spec = engine_spec(name, cmdline);
+    g_autofree char *console = engine_file("console");
+    g_autofree char *to = g_strconcat("file:", console, NULL);
+
+    g_unlink(console);
+    vmh_spec_set_str(spec, "boot.kernel", kernel, NULL);
+    ck_assert_int_eq(vmh_spec_set(spec, "boot.format", "flat", NULL), 0);
+    ck_assert_int_eq(vmh_spec_set_str(spec, "console.main.to", to, NULL), 0);
+    return spec;
+}
+
+vmh_spec *engine_guest_spec(const char *guest, const char *cmdline)
+{
+    g_autofree char *kernel = g_strconcat(RING3_GUEST, guest, NULL);
+    vmh_spec        *spec = engine_flat_spec(guest, kernel, cmdline);
+
+    ck_assert_int_eq(vmh_spec_set(spec, "boot.mode", "user", NULL), 0);
+    return spec;
+}
+
+/* One that is transient is gone. */
+char *engine_words(vmh_vm *vm, gsize *length)
+{
+    g_autofree char *console = engine_file("console");
+    const int64_t    end = test_now_ms() + PATIENCE_MS;
+    char            *words;
+
+    while (vmh_vm_state(vm) != VMH_VM_STOPPED && vmh_vm_state(vm) != VMH_VM_GONE && test_now_ms() < end)
+        g_usleep(5000);
+    ck_assert(vmh_vm_state(vm) == VMH_VM_STOPPED || vmh_vm_state(vm) == VMH_VM_GONE);
+    ck_assert(g_file_get_contents(console, &words, length, NULL));
+    vmh_job_finish(vmh_vm_delete(vm, 0, NULL), PATIENCE_MS, NULL);
+    return words;
+}
+
+guint64 engine_value(const char *words, const char *name)
+{
+    g_autofree char *start = g_strdup_printf(" %s=", name);
+    const char      *place = strstr(words, start);
+
+    ck_assert_msg(place != NULL, "no %s in \"%s\"", name, words);
+    return g_ascii_strtoull(place + strlen(start), NULL, 10);
+}
+
+/* --- processes --- */
 
 /* Wherever the tree is: a socket's path may have only 107 bytes. */
 static gboolean connect_control(int connection, const char *directory)

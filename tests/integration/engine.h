@@ -10,12 +10,22 @@ int engine_run(const char *name, const TTest *const *tests, size_t count);
 /* The host of the test under way, and the directory that holds its VMs. */
 const char *engine_uri(void);
 const char *engine_directory(void);
+/* The path of a file there, for g_free(). */
+char *engine_file(const char *name);
 
 /* A VM that boots the small guest with these arguments, on a host of the engine's. */
 vmh_spec *engine_spec(const char *name, const char *cmdline);
 vmh_vm   *engine_create(vmh_host *host, const char *name, const char *cmdline, uint64_t flags);
 /* Waits for the host to have heard of it. */
 vmh_vm *engine_find(vmh_host *host, const char *name);
+
+/* A flat binary; and one of our guests in ring 3. The console of each is the file "console". */
+vmh_spec *engine_flat_spec(const char *name, const char *kernel, const char *cmdline);
+vmh_spec *engine_guest_spec(const char *guest, const char *cmdline);
+/* What such a VM has said until it stopped by itself; it is deleted. length may be NULL. */
+char *engine_words(vmh_vm *vm, gsize *length);
+/* The number that the guest gave to this name in its words. */
+guint64 engine_value(const char *words, const char *name);
 
 /* The process of a VM that runs; and waiting until one has ended. */
 pid_t    engine_process(vmh_vm *vm);

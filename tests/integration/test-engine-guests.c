@@ -1,78 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Guests that are programs: flat binaries in each mode, and drivers of disks and NICs whose work the host sees. */
+/* Guests that are programs: flat binaries in each mode, and drivers of disks whose work the host sees. */
 #include "engine.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
 #include <glib/gstdio.h>
-#include <linux/if_packet.h>
-#include <net/ethernet.h>
-#include <net/if.h>
-#include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-/* --- what they have in common --- */
-
-static char *in_directory(const char *name)
-{
-    g_mkdir_with_parents(engine_directory(), 0755);
-    return g_build_filename(engine_directory(), name, NULL);
-}
-
-/* A flat binary, whose console is a file. */
-static vmh_spec *flat_spec(const char *name, const char *kernel, const char *cmdline)
-{
-    vmh_spec        *spec = engine_spec(name, cmdline);
-    g_autofree char *console = in_directory("console");
-    g_autofree char *to = g_strconcat("file:", console, NULL);
-
-    g_unlink(console);
-    vmh_spec_set_str(spec, "boot.kernel", kernel, NULL);
-    ck_assert_int_eq(vmh_spec_set(spec, "boot.format", "flat", NULL), 0);
-    ck_assert_int_eq(vmh_spec_set_str(spec, "console.main.to", to, NULL), 0);
-    return spec;
-}
-
-/* What the VM has said until it stopped by itself; it is deleted. */
-static char *wait_words(vmh_vm *vm, gsize *length)
-{
-    g_autoptr(vmh_error) error = NULL;
-    g_autofree char *console = in_directory("console");
-    char            *words;
-
-    ck_assert(test_wait_state(vm, VMH_VM_STOPPED, PATIENCE_MS));
-    ck_assert(g_file_get_contents(console, &words, length, NULL));
-    assert_ok(vmh_vm_delete(vm, 0, &error));
-    return words;
-}
-
-static vmh_spec *guest_spec(const char *guest, const char *cmdline)
-{
-    g_autofree char *kernel = g_strconcat(RING3_GUEST, guest, NULL);
-    vmh_spec        *spec = flat_spec(guest, kernel, cmdline);
-
-    ck_assert_int_eq(vmh_spec_set(spec, "boot.mode", "user", NULL), 0);
-    return spec;
-}
 
 static char *run_guest(vmh_host *host, vmh_spec *spec)
 {
     g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START);
 
-    return wait_words(vm, NULL);
-}
-
-/* The number that the guest gave to this name. */
-static guint64 value_of(const char *words, const char *name)
-{
-    g_autofree char *start = g_strdup_printf(" %s=", name);
-    const char      *place = strstr(words, start);
-
-    ck_assert_msg(place != NULL, "no %s in \"%s\"", name, words);
-    return g_ascii_strtoull(place + strlen(start), NULL, 10);
+    return engine_words(vm, NULL);
 }
 
 /* --- flat binaries --- */
@@ -100,8 +37,8 @@ START_TEST(a_flat_binary_begins_in_its_mode)
     g_autoptr(vmh_host) host = open_host(engine_uri());
 
     for (guint i = 0; i < G_N_ELEMENTS(modes); i++) {
-        g_autofree char *path = in_directory("flat");
-        g_autoptr(vmh_spec) spec = flat_spec("flat", path, NULL);
+        g_autofree char *path = engine_file("flat");
+        g_autoptr(vmh_spec) spec = engine_flat_spec("flat", path, NULL);
         g_autofree char *said = NULL;
         gsize            length = 0;
 
@@ -109,7 +46,7 @@ START_TEST(a_flat_binary_begins_in_its_mode)
         ck_assert_int_eq(vmh_spec_set(spec, "boot.mode", modes[i].mode, NULL), 0);
         ck_assert_int_eq(vmh_spec_set(spec, "boot.address", modes[i].address, NULL), 0);
         g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START);
-        said = wait_words(vm, &length);
+        said = engine_words(vm, &length);
         ck_assert_msg(length == 2 && memcmp(said, modes[i].said, 2) == 0, "%s at %s: %zu bytes, %x %x", modes[i].mode,
                       modes[i].address, length, said[0], said[1]);
     }
@@ -123,11 +60,11 @@ START_TEST(a_guest_leaves_by_every_way)
 
     for (guint i = 0; i < G_N_ELEMENTS(ways); i++) {
         g_autofree char *cmdline = g_strconcat(ways[i], " count=100", NULL);
-        g_autoptr(vmh_spec) spec = guest_spec("exits", cmdline);
+        g_autoptr(vmh_spec) spec = engine_guest_spec("exits", cmdline);
         g_autofree char *words = run_guest(host, spec);
 
-        ck_assert_uint_eq(value_of(words, "count"), 100);
-        ck_assert_uint_gt(value_of(words, "cycles"), 0);
+        ck_assert_uint_eq(engine_value(words, "count"), 100);
+        ck_assert_uint_gt(engine_value(words, "cycles"), 0);
     }
 }
 END_TEST
@@ -138,7 +75,7 @@ enum { DISK_MIB = 4, BLOCKS = DISK_MIB * 256 };
 
 static char *run_disk(vmh_host *host, const char *path, const char *cmdline, const char *readonly)
 {
-    g_autoptr(vmh_spec) spec = guest_spec("blk", cmdline);
+    g_autoptr(vmh_spec) spec = engine_guest_spec("blk", cmdline);
 
     vmh_spec_set_str(spec, "disk.data.path", path, NULL);
     ck_assert_int_eq(vmh_spec_set(spec, "disk.data.readonly", readonly, NULL), 0);
@@ -147,8 +84,8 @@ static char *run_disk(vmh_host *host, const char *path, const char *cmdline, con
 
 static void expect_disk(const char *words, guint64 requests, guint64 errors, guint64 wrong)
 {
-    ck_assert_msg(value_of(words, "requests") == requests && value_of(words, "errors") == errors &&
-                      value_of(words, "wrong") == wrong,
+    ck_assert_msg(engine_value(words, "requests") == requests && engine_value(words, "errors") == errors &&
+                      engine_value(words, "wrong") == wrong,
                   "instead of %" G_GUINT64_FORMAT " requests, %" G_GUINT64_FORMAT " errors, %" G_GUINT64_FORMAT
                   " wrong words: %s",
                   requests, errors, wrong, words);
@@ -221,87 +158,6 @@ START_TEST(a_readonly_disk_stays_as_it_is)
 }
 END_TEST
 
-/* --- the NIC --- */
-
-enum { TYPE = 0x88b5, SENT = 50, ECHOED = 100, FRAME = 600 };
-
-struct frame {
-    struct ether_header header;
-    guint64             number;
-    guint8              rest[1500 - 8];
-} __attribute__((packed));
-
-/* A socket that sees what goes over the tap, in a network of this test's own. */
-static int make_network(void)
-{
-    struct sockaddr_ll   address = {.sll_family = AF_PACKET, .sll_protocol = htons(TYPE)};
-    const struct timeval patience = {.tv_sec = PATIENCE_MS / 1000};
-    int                  descriptor;
-
-    ck_assert_int_eq(unshare(CLONE_NEWNET), 0);
-    g_free(RUN("ip", "tuntap", "add", "tap0", "mode", "tap"));
-    g_free(RUN("ip", "link", "set", "tap0", "up"));
-    descriptor = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(TYPE));
-    address.sll_ifindex = (int)if_nametoindex("tap0");
-    ck_assert(bind(descriptor, (struct sockaddr *)&address, sizeof address) == 0);
-    ck_assert(setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
-    return descriptor;
-}
-
-/* The next frame that comes from the guest, and none of our own. */
-static gssize receive_frame(int descriptor, struct frame *frame)
-{
-    struct sockaddr_ll from;
-    gssize             got;
-
-    do {
-        socklen_t size = sizeof from;
-
-        got = recvfrom(descriptor, frame, sizeof *frame, 0, (struct sockaddr *)&from, &size);
-        ck_assert_msg(got > 0, "no frame: %s", g_strerror(errno));
-    } while (from.sll_pkttype == PACKET_OUTGOING);
-    return got;
-}
-
-START_TEST(frames_go_both_ways)
-{
-    static const guint8 guest[ETH_ALEN] = {2, 0, 0, 0, 0, 1}, ours[ETH_ALEN] = {2, 0, 0, 0, 0, 2};
-    g_autofree char    *cmdline = g_strdup_printf("send=%d size=%d echo=%d", SENT, FRAME, ECHOED);
-    struct frame        frame, sent = {.header.ether_type = htons(TYPE)};
-    int                 descriptor;
-
-    if (geteuid() != 0)
-        return;
-    descriptor = make_network();
-    g_autoptr(vmh_host) host = open_host(engine_uri());
-    g_autoptr(vmh_spec) spec = guest_spec("net", cmdline);
-    vmh_spec_set_str(spec, "nic.lan.tap", "tap0", NULL);
-    vmh_spec_set(spec, "nic.lan.mac", "02:00:00:00:00:01", NULL);
-    g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START);
-    for (guint64 i = 0; i < SENT; i++) {
-        ck_assert_int_eq(receive_frame(descriptor, &frame), FRAME);
-        ck_assert_uint_eq(frame.number, i);
-        ck_assert(memcmp(frame.header.ether_shost, guest, ETH_ALEN) == 0);
-    }
-    memcpy(sent.header.ether_dhost, guest, ETH_ALEN);
-    memcpy(sent.header.ether_shost, ours, ETH_ALEN);
-    for (guint64 i = 0; i < ECHOED; i++) {
-        const gsize size = 60 + i * 14;
-
-        sent.number = ~i;
-        memset(sent.rest, (int)i, sizeof sent.rest);
-        ck_assert_int_eq(send(descriptor, &sent, size, 0), size);
-        ck_assert_int_eq(receive_frame(descriptor, &frame), size);
-        ck_assert(memcmp(frame.header.ether_dhost, ours, ETH_ALEN) == 0);
-        ck_assert(memcmp(&frame.number, &sent.number, size - sizeof frame.header) == 0);
-    }
-    close(descriptor);
-    g_autofree char *words = wait_words(vm, NULL);
-    ck_assert_uint_eq(value_of(words, "sent"), SENT + ECHOED);
-    ck_assert_uint_eq(value_of(words, "received"), ECHOED);
-}
-END_TEST
-
 /* --- the dirtier --- */
 
 /* How many pages it has dirtied by now, and none of them is wrong. */
@@ -311,14 +167,14 @@ static guint64 ask_dirtier(int console)
 
     ck_assert(test_say(console, "?") && test_wait_console(console, seen, "wrong=", PATIENCE_MS));
     ck_assert(test_wait_console(console, seen, "\n", PATIENCE_MS));
-    ck_assert_msg(value_of(seen->str, "wrong") == 0, "%s", seen->str);
-    return value_of(seen->str, "total");
+    ck_assert_msg(engine_value(seen->str, "wrong") == 0, "%s", seen->str);
+    return engine_value(seen->str, "total");
 }
 
 START_TEST(dirtied_memory_is_counted)
 {
     g_autoptr(vmh_host) host = open_host(engine_uri());
-    g_autoptr(vmh_spec) spec = guest_spec("dirtier", "pages=1000 rate=20000");
+    g_autoptr(vmh_spec) spec = engine_guest_spec("dirtier", "pages=1000 rate=20000");
     g_autoptr(vmh_error) error = NULL;
     g_autoptr(GString) seen = g_string_new(NULL);
     guint64 last = 0;
@@ -349,8 +205,7 @@ int main(void)
 {
     const TTest *const tests[] = {
         a_flat_binary_begins_in_its_mode,    a_guest_leaves_by_every_way,    what_the_guest_writes_is_in_the_file,
-        the_guest_reads_what_is_in_the_file, a_readonly_disk_stays_as_it_is, frames_go_both_ways,
-        dirtied_memory_is_counted,
+        the_guest_reads_what_is_in_the_file, a_readonly_disk_stays_as_it_is, dirtied_memory_is_counted,
     };
 
     return engine_run("engine-guests", tests, G_N_ELEMENTS(tests));
