@@ -182,6 +182,9 @@ gboolean vmhi_kvm_group_apply(const vmhi_driver_host *host, const char *uuid, co
 void vmhi_kvm_group_remove(const vmhi_driver_host *host, const char *uuid);
 
 /* --- queues.c --- */
+/* What a NIC is attached to: the names of the properties, one of which it has. Ends with NULL. */
+extern const char *const vmhi_kvm_nic_sources[];
+
 uint64_t vmhi_kvm_queues(const vmh_spec *spec, const char *class_name, const char *id);
 /* Of a path, which need not be one of queues: not too many. */
 gboolean vmhi_kvm_check_queues(const vmh_spec *spec, const char *path, vmh_error **error);

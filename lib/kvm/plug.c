@@ -7,8 +7,14 @@ enum { BACK_US = 5 * G_USEC_PER_SEC };
 
 static const char *const classes[] = {"disk", "nic"};
 
-/* What a device is attached to; one of them makes it complete. */
-static const char *const sources[] = {"path", "tap", "bridge", "user", NULL};
+/* What a device is attached to makes it complete. */
+static gboolean is_source(const char *path, const char *prefix)
+{
+    const char *leaf = path + strlen(prefix);
+
+    return g_str_has_prefix(path, prefix) &&
+           (g_str_equal(leaf, "path") || g_strv_contains(vmhi_kvm_nic_sources, leaf));
+}
 
 /* --- devices within a spec --- */
 
@@ -44,17 +50,15 @@ void vmhi_kvm_remove_device(vmh_spec *spec, const char *prefix)
 
 const char *vmhi_kvm_why_not_plugged(const vmh_spec *spec, const char *prefix)
 {
+    g_auto(GStrv) paths = vmhi_spec_list(spec);
     gboolean is_pluggable = FALSE, has_source = FALSE;
 
     for (gsize i = 0; i < G_N_ELEMENTS(classes); i++)
         is_pluggable = is_pluggable || (g_str_has_prefix(prefix, classes[i]) && prefix[strlen(classes[i])] == '.');
     if (!is_pluggable)
         return "such a device is not plugged in or out while the VM runs";
-    for (gsize i = 0; sources[i]; i++) {
-        g_autofree char *path = g_strconcat(prefix, sources[i], NULL);
-
-        has_source = has_source || (vmhi_schema_lookup("vm", path) && vmhi_spec_get(spec, path, NULL));
-    }
+    for (guint i = 0; paths[i]; i++)
+        has_source = has_source || is_source(paths[i], prefix);
     return has_source ? NULL : "the VM that runs has no such device, and what it is attached to is not given";
 }
 
@@ -63,9 +67,22 @@ void vmhi_kvm_inherit_device(vmh_spec *spec, const vmh_spec *other, const char *
     g_auto(GStrv) paths = vmhi_spec_list(other);
 
     for (guint i = 0; paths[i]; i++) {
-        if (g_str_has_prefix(paths[i], prefix) && !g_strv_contains(sources, paths[i] + strlen(prefix)) &&
+        if (g_str_has_prefix(paths[i], prefix) && !is_source(paths[i], prefix) &&
             !vmhi_spec_get(spec, paths[i], NULL))
             vmhi_spec_set_value(spec, paths[i], vmhi_spec_get(other, paths[i], NULL), NULL);
+    }
+}
+
+void vmhi_kvm_drop_other_sources(vmh_spec *spec, const vmh_spec *update, const char *path)
+{
+    g_autofree char *prefix = vmhi_kvm_device_of(path);
+    g_auto(GStrv) paths = vmhi_spec_list(spec);
+    gboolean is_wanted = TRUE;
+
+    vmhi_spec_bool(update, path, &is_wanted);
+    for (guint i = 0; prefix && is_wanted && is_source(path, prefix) && paths[i]; i++) {
+        if (is_source(paths[i], prefix) && !vmhi_spec_get(update, paths[i], NULL))
+            vmhi_spec_unset(spec, paths[i], NULL);
     }
 }
 

@@ -5,6 +5,8 @@
 /* More than these serve no disk better. */
 enum { DISK_QUEUES = 4 };
 
+const char *const vmhi_kvm_nic_sources[] = {"tap", "bridge", "user", NULL};
+
 uint64_t vmhi_kvm_queues(const vmh_spec *spec, const char *class_name, const char *id)
 {
     g_autofree char *path = vmhi_path(class_name, id, "queues");
@@ -39,12 +41,40 @@ static gboolean check_burst(const vmh_spec *spec, const char *id, const char *di
     return FALSE;
 }
 
+/* The path of the first that is given from this one on; NULL: none. */
+static char *next_source(const vmh_spec *spec, const char *id, gsize *at)
+{
+    while (vmhi_kvm_nic_sources[*at]) {
+        g_autofree char *path = vmhi_path("nic", id, vmhi_kvm_nic_sources[(*at)++]);
+        gboolean         is_wanted = TRUE;
+
+        vmhi_spec_bool(spec, path, &is_wanted);
+        if (is_wanted && vmhi_spec_get(spec, path, NULL))
+            return g_steal_pointer(&path);
+    }
+    return NULL;
+}
+
+static gboolean check_sources(const vmh_spec *spec, const char *id, vmh_error **error)
+{
+    gsize            at = 0;
+    g_autofree char *first = next_source(spec, id, &at);
+    g_autofree char *second = next_source(spec, id, &at);
+
+    if (second)
+        vmhi_error_set_property(error, VMH_ERR_VALUE, second,
+                                "%s: a NIC is attached to one thing, and %s is given too", second, first);
+    return !second;
+}
+
 static gboolean check_nic(const vmh_spec *spec, const char *id, vmh_error **error)
 {
     g_autofree char *user = vmhi_path("nic", id, "user");
     g_autofree char *queues = vmhi_path("nic", id, "queues");
     gboolean         is_user = FALSE;
 
+    if (!check_sources(spec, id, error))
+        return FALSE;
     vmhi_spec_bool(spec, user, &is_user);
     if (!is_user || vmhi_kvm_queues(spec, "nic", id) == 1)
         return check_burst(spec, id, "inbound", error) && check_burst(spec, id, "outbound", error);

@@ -67,10 +67,12 @@ static void copy(vmh_spec *to, const vmh_spec *from, const char *path)
 {
     g_autofree char *prefix = vmhi_kvm_device_of(path);
 
-    if (prefix && !is_present(from, prefix))
+    if (prefix && !is_present(from, prefix)) {
         vmhi_kvm_remove_device(to, prefix);
-    else
-        vmhi_spec_set_value(to, path, vmhi_spec_get(from, path, NULL), NULL);
+        return;
+    }
+    vmhi_kvm_drop_other_sources(to, from, path);
+    vmhi_spec_set_value(to, path, vmhi_spec_get(from, path, NULL), NULL);
 }
 
 /* Why what runs cannot be as the spec has it, or NULL. Constant. */

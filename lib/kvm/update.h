@@ -31,6 +31,9 @@ const char *vmhi_kvm_why_not_plugged(const vmh_spec *spec, const char *prefix);
 /* What the spec leaves open of a device that is plugged in is as the other one has it. */
 void vmhi_kvm_inherit_device(vmh_spec *spec, const vmh_spec *other, const char *prefix);
 
+/* What the update attaches a device to takes the place of what the spec had it attached to. */
+void vmhi_kvm_drop_other_sources(vmh_spec *spec, const vmh_spec *update, const char *path);
+
 /* From running to running_then. */
 gboolean vmhi_kvm_plug(vmhi_kvm_change *change, vmh_error **error);
 /* And back, as far as it goes: the names of those that stay as they are come into `left`. */

@@ -133,9 +133,41 @@ START_TEST(frames_go_both_ways)
 }
 END_TEST
 
+/* --- one thing to be attached to --- */
+
+START_TEST(a_nic_is_attached_to_one_thing)
+{
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_spec) spec = engine_spec("one", NULL);
+    g_autoptr(vmh_spec) change = vmh_spec_new("vm", NULL);
+    g_autoptr(vmh_spec) now = NULL;
+    g_autoptr(vmh_error) error = NULL;
+    g_autofree char *tap = NULL, *bridge = NULL;
+
+    vmh_spec_set(spec, "nic.lan.tap", "tap0", NULL);
+    vmh_spec_set(spec, "nic.lan.user", "yes", NULL);
+    vmh_job_finish(vmh_host_create_vm(host, spec, 0, &error), PATIENCE_MS, &error);
+    ck_assert_str_eq(vmh_error_property(error), "nic.lan.user");
+    ck_assert_ptr_nonnull(strstr(vmh_error_message(error), "nic.lan.tap is given too"));
+    assert_error(VMH_ERR_VALUE);
+    /* What an update gives takes the place of what was there. */
+    vmh_spec_set(spec, "nic.lan.user", "no", NULL);
+    g_autoptr(vmh_vm) vm = create(host, spec, 0);
+    vmh_spec_set(change, "nic.lan.bridge", "br0", NULL);
+    assert_ok(vmh_vm_update(vm, change, 0, 0, &error));
+    now = vmh_vm_describe(vm, 0, NULL);
+    tap = test_text(now, "nic.lan.tap");
+    bridge = test_text(now, "nic.lan.bridge");
+    ck_assert_str_eq(tap, "");
+    ck_assert_str_eq(bridge, "br0");
+    vmh_spec_set(change, "nic.lan.tap", "tap0", NULL);
+    assert_fails(vmh_vm_update(vm, change, 0, 0, &error), VMH_ERR_VALUE);
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {frames_go_both_ways};
+    const TTest *const tests[] = {frames_go_both_ways, a_nic_is_attached_to_one_thing};
 
     return engine_run("engine-nic", tests, G_N_ELEMENTS(tests));
 }
