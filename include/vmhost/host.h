@@ -74,6 +74,7 @@ VMH_API vmh_job *vmh_host_refresh(vmh_host *host, uint64_t flags, vmh_error **er
 /*
  * Creates a VM from a spec of kind "vm"; the job's result, by vmh_job_result_vm(), is the VM. VMH_ERR_EXISTS: name or
  * UUID taken; VMH_ERR_VALUE, VMH_ERR_UNSUPPORTED: with the property. When the start fails, the VM is not left behind.
+ * A descriptor that the spec gives, by vmh_spec_set_fd(), ends with the program, and so it goes with TRANSIENT alone.
  * This host's lists and queues have the VM from when it is made on, as it is then, and never one that could not be
  * made; who looks through another host handle, or by other programs, may see that for a moment.
  *

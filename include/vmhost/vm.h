@@ -78,7 +78,9 @@ VMH_API vmh_job *vmh_vm_delete(vmh_vm *vm, uint64_t flags, vmh_error **error);
 
 /*
  * Changes the properties that the spec sets and leaves all others. Neither LIVE nor PERSIST means: whatever
- * the VM has of the two. A device named anew is attached; one whose property present is set to no is removed.
+ * the VM has of the two. A device named anew is attached; one whose property present is set to no is removed. What is
+ * given by vmh_spec_set_fd() ends with the program, and is of what runs: it is refused but with LIVE alone, or where
+ * the VM is transient.
  * generation is what describe gave; when the VM was changed by anybody since: VMH_ERR_CONFLICT; 0 asks for no check.
  * The job's verdicts tell of each property: applied, after the restart, unchanged, or refused and why. When one is
  * refused, the job fails with that error and nothing was changed. Since 0.1.

@@ -144,6 +144,21 @@ void vmhi_kvm_complete(vmh_spec *spec);
 /* Our code for an errno about a file that the user named. */
 int32_t vmhi_kvm_file_error(int native);
 
+/* --- given.c --- */
+#define VMHI_KVM_NOT_HERE "this only says that a descriptor was given to what runs; give one by vmh_spec_set_fd()"
+#define VMHI_KVM_NOT_KEPT                                                                                            \
+    "a descriptor ends with the program, so no VM that is kept for another start has one; create the VM with "       \
+    "VMH_CREATE_START and VMH_CREATE_TRANSIENT, update what runs with VMH_UPDATE_LIVE alone, or name a device of "   \
+    "the host by nic.<id>.tap"
+/* Whether the property is a descriptor. */
+gboolean vmhi_kvm_is_given(const char *path);
+/* Of any path: if there is a descriptor, it is of something that a NIC can be attached to. */
+gboolean vmhi_kvm_check_given(const vmh_spec *spec, const char *path, vmh_error **error);
+/* A duplicate for the VMM, and what it is: WIRE_NIC_...; -1 with error. */
+int vmhi_kvm_open_given(const vmh_spec *spec, const char *path, uint64_t *kind, vmh_error **error);
+/* Of a VM that is made: all descriptors are here, and there are none unless it vanishes with its end. */
+gboolean vmhi_kvm_check_lasting(const vmh_spec *spec, gboolean vanishes, vmh_error **error);
+
 /* --- console.c --- */
 /* Each gets a type: the first that is free to be it is the serial one, if no other is. */
 void     vmhi_kvm_complete_consoles(vmh_spec *spec);

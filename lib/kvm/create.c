@@ -103,7 +103,9 @@ char *vmhi_kvm_create(vmhi_driver_host *host, const vmh_spec *spec, uint64_t fla
     lock = vmhi_kvm_may_change(host, error) ? vmhi_kvm_lock(host, error) : -1;
     if (lock >= 0) {
         done = check_required(spec, error) && vmhi_kvm_check_supported(host, complete, error) &&
-               vmhi_kvm_check_whole(complete, error) && check_free(host, spec, error) &&
+               vmhi_kvm_check_whole(complete, error) &&
+               vmhi_kvm_check_lasting(complete, (flags & VMH_CREATE_TRANSIENT) != 0, error) &&
+               check_free(host, spec, error) &&
                ((flags & VMH_CREATE_VALIDATE_ONLY) ? vmhi_kvm_check_files(complete, error)
                                                    : make(host, complete, uuid, flags, error));
         close(lock);

@@ -240,13 +240,33 @@ static gboolean put_mac(handing *h, const char *id)
            wire_put(&h->message, WIRE_T_MAC, mac, sizeof(mac));
 }
 
+/* What has one queue. */
+static gboolean open_single(const handing *h, const char *id, line *l, uint64_t *kind, vmh_error **error)
+{
+    g_autofree char *user = vmhi_path("nic", id, "user");
+    g_autofree char *given = vmhi_path("nic", id, "fd");
+    int              descriptor = -1;
+
+    if (flag(h, "nic", id, "user")) {
+        *kind = WIRE_NIC_STREAM;
+        descriptor = open_user(error, user);
+    } else if (vmhi_spec_get(h->spec, given, NULL)) {
+        descriptor = vmhi_kvm_open_given(h->spec, given, kind, error);
+    } else {
+        vmhi_error_set_property(error, VMH_ERR_VALUE, user, "%s: a NIC needs one of tap, bridge, user, fd", user);
+    }
+    l->descriptors[0] = descriptor;
+    l->count = descriptor >= 0;
+    return descriptor >= 0;
+}
+
 static gboolean open_nic(const handing *h, const char *id, line *l, uint64_t *kind, vmh_error **error)
 {
-    const char *const names[] = {"tap", "bridge", "user"};
+    const char *const names[] = {"tap", "bridge"};
     const guint       queues = (guint)vmhi_kvm_queues(h->spec, "nic", id);
 
     *kind = WIRE_NIC_TAP;
-    for (gsize i = 0; i < G_N_ELEMENTS(names) - 1; i++) {
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
         const char *value = leaf(h, "nic", id, names[i]);
 
         if (!value)
@@ -256,15 +276,7 @@ static gboolean open_nic(const handing *h, const char *id, line *l, uint64_t *ki
         refuse_tap(error, id, names[i], value, queues);
         return FALSE;
     }
-    g_autofree char *property = vmhi_path("nic", id, "user");
-    if (flag(h, "nic", id, "user")) {
-        *kind = WIRE_NIC_STREAM;
-        l->descriptors[0] = open_user(error, property);
-        l->count = l->descriptors[0] >= 0;
-        return l->count > 0;
-    }
-    vmhi_error_set_property(error, VMH_ERR_VALUE, property, "%s: a NIC needs one of tap, bridge, user", property);
-    return FALSE;
+    return open_single(h, id, l, kind, error);
 }
 
 static gboolean add_nic(handing *h, const char *id, vmh_error **error)

@@ -5,7 +5,7 @@
 /* More than these serve no disk better. */
 enum { DISK_QUEUES = 4 };
 
-const char *const vmhi_kvm_nic_sources[] = {"tap", "bridge", "user", NULL};
+const char *const vmhi_kvm_nic_sources[] = {"tap", "bridge", "user", "fd", NULL};
 
 uint64_t vmhi_kvm_queues(const vmh_spec *spec, const char *class_name, const char *id)
 {
@@ -70,16 +70,23 @@ static gboolean check_sources(const vmh_spec *spec, const char *id, vmh_error **
 static gboolean check_nic(const vmh_spec *spec, const char *id, vmh_error **error)
 {
     g_autofree char *user = vmhi_path("nic", id, "user");
+    g_autofree char *fd = vmhi_path("nic", id, "fd");
     g_autofree char *queues = vmhi_path("nic", id, "queues");
+    const gboolean   is_given = vmhi_spec_get(spec, fd, NULL) != NULL;
     gboolean         is_user = FALSE;
 
     if (!check_sources(spec, id, error))
         return FALSE;
     vmhi_spec_bool(spec, user, &is_user);
-    if (!is_user || vmhi_kvm_queues(spec, "nic", id) == 1)
+    if ((!is_user && !is_given) || vmhi_kvm_queues(spec, "nic", id) == 1)
         return check_burst(spec, id, "inbound", error) && check_burst(spec, id, "outbound", error);
-    vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, queues,
-                            "%s: passt, which carries the packets of %s, has one queue", queues, user);
+    if (is_given)
+        vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, queues,
+                                "%s: a descriptor, as %s has, is one queue; nic.<id>.tap can have several", queues,
+                                fd);
+    else
+        vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, queues,
+                                "%s: passt, which carries the packets of %s, has one queue", queues, user);
     return FALSE;
 }
 

@@ -62,6 +62,7 @@ static const struct {
     {"nic.<id>.tap", NULL},
     {"nic.<id>.bridge", NULL},
     {"nic.<id>.user", NULL},
+    {"nic.<id>.fd", NULL},
     {"nic.<id>.mac", NULL},
     {"nic.<id>.model", "virtio"},
     {"nic.<id>.queues", NULL},
@@ -235,7 +236,7 @@ gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *
                                     text);
             return FALSE;
         }
-        if (!vmhi_kvm_check_queues(spec, paths[i], error))
+        if (!vmhi_kvm_check_queues(spec, paths[i], error) || !vmhi_kvm_check_given(spec, paths[i], error))
             return FALSE;
     }
     return check_sizes(spec, error);

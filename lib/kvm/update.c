@@ -30,6 +30,14 @@ static gboolean is_present(const vmh_spec *spec, const char *prefix)
     return present;
 }
 
+/* Whether the path gives a descriptor to a device that is to be. */
+static gboolean is_given(const vmh_spec *spec, const char *path)
+{
+    g_autofree char *prefix = vmhi_kvm_is_given(path) ? vmhi_kvm_device_of(path) : NULL;
+
+    return prefix && is_present(spec, prefix);
+}
+
 /* A device that is to go must be there. */
 static gboolean check_present(const vmhi_kvm_change *u, vmh_error **error)
 {
@@ -80,6 +88,8 @@ static const char *obstacle(const vmhi_kvm_change *u, const char *path)
 {
     g_autofree char *prefix = vmhi_kvm_device_of(path);
 
+    if (is_given(u->spec, path) && vmhi_spec_descriptor(u->spec, path) < 0)
+        return VMHI_KVM_NOT_HERE;
     if (prefix && is_present(u->spec, prefix) != vmhi_kvm_has_device(u->running, prefix))
         return vmhi_kvm_is_without_bus(u->running)
                    ? "on a machine without a bus (mmio) devices neither come nor go while the VM runs"
@@ -104,6 +114,10 @@ static int32_t judge(const vmhi_kvm_change *u, const char *path, const char **re
     *reason = NULL;
     if (is_fixed(path) && (keeps || runs)) {
         *reason = "a VM keeps the name and the UUID that it was created with";
+        return VMH_VERDICT_REFUSED;
+    }
+    if (keeps && is_given(u->spec, path)) {
+        *reason = VMHI_KVM_NOT_KEPT;
         return VMH_VERDICT_REFUSED;
     }
     if (!keeps && !(runs && u->live))
