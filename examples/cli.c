@@ -202,10 +202,26 @@ int cli_parse(const GOptionEntry *entries, const char *usage, const char *summar
     return -1;
 }
 
+/* On a command line a number means a descriptor that the program was started with; none of its own is open yet. */
+static int set_descriptor(vmh_spec *spec, const char *option, const char *path, const char *text)
+{
+    vmh_error *error = NULL;
+    gint64     number;
+
+    if (!g_ascii_string_to_signed(text, 10, 0, G_MAXINT32, &number, NULL))
+        return cli_usage_error("%s: \"%s\" is not the number of a descriptor that was inherited", option, text);
+    if (vmh_spec_set_fd(spec, path, (int32_t)number, &error) == 0)
+        return CLI_OK;
+    cli_fail(error, "%s", option);
+    return CLI_USAGE;
+}
+
 int cli_set(vmh_spec *spec, const char *option, const char *path, const char *text)
 {
     vmh_error *error = NULL;
 
+    if (text && vmh_property_type(vmh_schema_find(vmh_spec_kind(spec), path, NULL)) == VMH_TYPE_DESCRIPTOR)
+        return set_descriptor(spec, option, path, text);
     if (!text || vmh_spec_set(spec, path, text, &error) == 0)
         return CLI_OK;
     cli_fail(error, "%s", option);

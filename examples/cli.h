@@ -46,7 +46,10 @@ void cli_notice(const char *format, ...) G_GNUC_PRINTF(1, 2);
 
 /* These return CLI_OK, or another exit code after saying why. */
 
-/* Sets each PATH=VALUE of a NULL-terminated list, which may be NULL. */
+/*
+ * Sets each PATH=VALUE of a NULL-terminated list, which may be NULL. A property that is a descriptor takes the number
+ * of one that the program was started with: call these before anything else is opened.
+ */
 int cli_set_all(vmh_spec *spec, char **assignments);
 
 /* Sets one property by an option, unless its text is NULL. */

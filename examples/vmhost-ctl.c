@@ -45,9 +45,11 @@ static char *verbs_help(void)
             g_autofree char *synopsis = g_strjoin(" ", verb->name, verb->arguments, NULL);
             g_string_append_printf(text, "  %-28s %s\n", synopsis, verb->summary);
         }
-    g_string_append(text, "\nvmhost-ctl VERB --help tells a verb's own options.\n\n"
-                          "Ctrl-C cancels what is under way; a second one leaves at once.\n"
-                          "Exit codes: 0 done; 1 it failed; 2 usage; 130 after Ctrl-C.\n");
+    g_string_append(text,
+                    "\nvmhost-ctl VERB --help tells a verb's own options. A property that is a descriptor, such as\n"
+                    "nic.lan.fd, takes the number of one that this program was started with.\n\n"
+                    "Ctrl-C cancels what is under way; a second one leaves at once.\n"
+                    "Exit codes: 0 done; 1 it failed; 2 usage; 130 after Ctrl-C.\n");
     return g_string_free(text, FALSE);
 }
 

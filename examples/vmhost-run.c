@@ -30,6 +30,8 @@ static const char description[] =
     "and\n"
     "deleted when the program leaves, and deleted when the guest shuts down (disks stay). With --keep it stays, and\n"
     "goes on running when it is left.\n\n"
+    "A property that is a descriptor, such as nic.lan.fd, takes the number of one that this program was started\n"
+    "with.\n\n"
     "Exit codes: 0 the guest shut down by itself, or was left with Ctrl-]; 1 the guest crashed or something failed;\n"
     "2 usage; 128 + the number of the signal that ended this program.\n\n"
     "Example:\n"

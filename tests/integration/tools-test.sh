@@ -1,14 +1,32 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The tools as a user meets them, on hosts that need no daemon: exit codes, what goes where, JSON, hostile names.
-# usage: tools-test.sh DIRECTORY-OF-THE-TOOLS DIRECTORY-OF-THE-MANUAL SMALL-GUEST; writes TAP.
+# usage: tools-test.sh DIRECTORY-OF-THE-TOOLS DIRECTORY-OF-THE-MANUAL SMALL-GUEST RING3-GUESTS; writes TAP.
 # shellcheck disable=SC2317 # check calls the functions
 set -u
 PATH=$1:$PATH
 manual=$2
 small_guest=$3
+ring3_guests=$4
 # shellcheck source=tests/integration/tap.sh
 . "$(dirname "$0")/tap.sh"
+
+# with_stream COMMAND...: @ in it is a descriptor of a socket. What comes there until it is closed is told on stderr.
+with_stream()
+{
+	python3 -c 'import socket, struct, subprocess, sys
+ours, theirs = socket.socketpair()
+number = theirs.fileno()
+words = [word.replace("=@", f"={number}") for word in sys.argv[1:]]
+tool = subprocess.Popen(words, pass_fds=[number])
+theirs.close()
+sizes = []
+stream = ours.makefile("rb")
+while head := stream.read(4):
+    sizes.append(len(stream.read(struct.unpack("!I", head)[0])))
+print("frames:", *sizes, file=sys.stderr)
+sys.exit(tool.wait())' "$@"
+}
 
 ctl()
 {
@@ -271,7 +289,20 @@ if [[ -w /dev/kvm ]]; then
 	check "vmhost-run tells why" says err "crashed: vCPU 0: triple fault"
 	run vmhost-run -c "kvm://$scratch/vms" --memory 32MiB --kernel "$small_guest" --append "tick=5 exit=1" --set debug.exit=244
 	check "vmhost-run succeeds when the guest ends by itself" exits 0
+	run with_stream vmhost-run -c "kvm://$scratch/vms" --memory 32MiB --kernel "${ring3_guests}net" --append "send=3" \
+		-s boot.format=flat -s boot.mode=user -s nic.lan.fd=@
+	check "vmhost-run gives a NIC a descriptor that it was started with" exits 0
+	check "the frames go over it" says err "frames: 60 60 60"
+	run with_stream vmhost-ctl -c "kvm://$scratch/vms" create -s name=kept -s memory.size=32MiB \
+		-s "boot.kernel=$small_guest" -s nic.lan.fd=@
+	check "vmhost-ctl refuses a descriptor for a VM that is kept" exits 1
+	check "vmhost-ctl says what to do" says err "VMH_CREATE_TRANSIENT"
 fi
+for word in 77 -1 three '' 99999999999; do
+	ctl create -s name=fd -s memory.size=32MiB -s "nic.lan.fd=$word"
+	check "\"$word\" is no descriptor and usage" exits 2
+	check "\"$word\" is told" says err "nic.lan.fd"
+done
 
 # Names with what moves a cursor (U+009B), turns text around (U+202E) and looks like markup.
 cat >"$scratch/hostile.xml" <<'END'
