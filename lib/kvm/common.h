@@ -87,6 +87,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(vmhi_kvm_condition, vmhi_kvm_condition_clear)
 gboolean           vmhi_kvm_runs(const vmhi_kvm_condition *condition);
 vmhi_kvm_condition vmhi_kvm_look_at(const vmhi_driver_host *host, const char *uuid);
 void               vmhi_kvm_words_begin(int descriptor);
+/* Of one whose process was there and left none. */
+vmhi_kvm_condition vmhi_kvm_without_a_word(void);
 /* VMH_VM_STOPPED or VMH_VM_CRASHED. */
 vmhi_kvm_condition vmhi_kvm_words_read(const vmhi_driver_host *host, const char *uuid);
 

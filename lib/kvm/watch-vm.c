@@ -73,7 +73,8 @@ void vmhi_kvm_watched_drop(vmhi_kvm_watched *vm)
     g_free(vm);
 }
 
-void vmhi_kvm_watched_gone(vmhi_kvm_watched *vm)
+/* Tells that it is no more, and drops it. */
+static void forget(vmhi_kvm_watched *vm)
 {
     vmhi_kvm_watch *watch = vm->watch;
 
@@ -91,6 +92,8 @@ static void tell_end(vmhi_kvm_watched *vm)
 
     if (vm->end.state == VMH_VM_UNKNOWN) {
         left = vmhi_kvm_look_at(vm->watch->host, vm->uuid);
+        if (left.state == VMH_VM_STOPPED && !left.reason) /* it ran: somebody has cleared its words away */
+            left = vmhi_kvm_without_a_word();
         tell(vm, left.state, left.reason);
     } else {
         tell(vm, vm->end.state, vm->end.reason);
@@ -105,7 +108,7 @@ static void ended(vmhi_kvm_watched *vm)
     tell_end(vm);
     if (!vm->persistent) {
         vmhi_kvm_remove(vm->watch->host, vm->uuid, vm->name);
-        vmhi_kvm_watched_gone(vm);
+        forget(vm);
         return;
     }
     vmhi_kvm_watched_connect(vm);
@@ -158,6 +161,20 @@ void vmhi_kvm_watched_catch_up(vmhi_kvm_watched *vm)
 
     while (vm->connection >= 0 && poll(&waits, 1, 0) > 0 && take(vm))
         continue;
+}
+
+/* Others may have seen its end first, and cleared it away: we are told of it all the same. */
+void vmhi_kvm_watched_gone(vmhi_kvm_watched *vm)
+{
+    vmhi_kvm_watch  *watch = vm->watch;
+    g_autofree char *uuid = g_strdup(vm->uuid);
+
+    vmhi_kvm_watched_catch_up(vm);
+    if (!g_hash_table_contains(watch->vms, uuid))
+        return;
+    if (vm->end.state != VMH_VM_UNKNOWN)
+        tell_end(vm);
+    forget(vm);
 }
 
 /* --- its counters --- */

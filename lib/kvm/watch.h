@@ -38,7 +38,7 @@ struct vmhi_kvm_watch {
 /* From now on it is among the watch's VMs and tells what becomes of it, if it is not gone again. */
 void vmhi_kvm_watched_add(vmhi_kvm_watch *watch, const char *uuid, const char *name);
 void vmhi_kvm_watched_drop(vmhi_kvm_watched *vm);
-/* Tells that it is no more, and drops it. */
+/* Tells what it said last, that it is no more, and drops it. */
 void vmhi_kvm_watched_gone(vmhi_kvm_watched *vm);
 /* Tells that something of it is not as it was: its configuration, or its devices. */
 void vmhi_kvm_watched_changed(vmhi_kvm_watched *vm, const char *what);

@@ -26,6 +26,11 @@ static vmhi_kvm_condition condition(int32_t state, const char *reason)
     return (vmhi_kvm_condition){state, g_strdup(reason), NULL, NULL};
 }
 
+vmhi_kvm_condition vmhi_kvm_without_a_word(void)
+{
+    return condition(VMH_VM_CRASHED, "its process ended without a word: it was killed, or failed itself");
+}
+
 vmhi_kvm_condition vmhi_kvm_words_read(const vmhi_driver_host *host, const char *uuid)
 {
     g_autofree char *path = vmhi_kvm_path(host, uuid, VMHI_KVM_WORDS);
@@ -44,5 +49,5 @@ vmhi_kvm_condition vmhi_kvm_words_read(const vmhi_driver_host *host, const char 
         return condition(VMH_VM_CRASHED, last + strlen("crashed "));
     if (g_str_has_prefix(text, "boot ") && strcmp(lines[0] + strlen("boot "), boot) != 0)
         return condition(VMH_VM_STOPPED, "the host was restarted");
-    return condition(VMH_VM_CRASHED, "its process ended without a word: it was killed, or failed itself");
+    return vmhi_kvm_without_a_word();
 }

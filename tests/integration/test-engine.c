@@ -294,7 +294,7 @@ START_TEST(a_triple_fault_tells_the_registers)
 {
     g_autofree char *name = test_name("faulty");
     g_autoptr(vmh_host) host = open_host(engine_uri());
-    vmh_queue           *queue = watch(host);
+    vmh_queue *queue = watch(host);
     /* Paused at first: one that crashes at once may be told of as a new VM that has crashed. */
     g_autoptr(vmh_vm) vm = engine_create(host, name, "tick=50 crash", VMH_CREATE_START | VMH_CREATE_PAUSED);
     g_autoptr(vmh_event) event = NULL;
@@ -313,26 +313,47 @@ START_TEST(a_triple_fault_tells_the_registers)
 }
 END_TEST
 
-/* Also who started it, a moment ago, hears how a VM ended that vanishes with its end. */
-START_TEST(a_transient_vm_tells_how_it_ended)
+static void expect_crash(vmh_queue *queue, const char *name, const char *reason)
 {
-    g_autofree char *name = test_name("fleeting");
-    g_autoptr(vmh_host) host = open_host(engine_uri());
-    vmh_queue      *queue = watch(host);
-    const uint64_t  flags = VMH_CREATE_START | VMH_CREATE_PAUSED | VMH_CREATE_TRANSIENT;
-    g_autoptr(vmh_vm) vm = engine_create(host, name, "tick=5 crash", flags);
-    g_autoptr(vmh_event) event = NULL;
-    g_autoptr(vmh_error) error = NULL;
+    vmh_event *event = NULL;
 
-    assert_ok(vmh_vm_resume(vm, 0, &error));
     do {
         vmh_event_free(event);
         event = test_wait_event(queue, VMH_EVENT_VM_STATE, name, PATIENCE_MS);
-    } while (event && vmh_event_u64(event, "state") != VMH_VM_CRASHED);
+    } while (event && vmh_event_u64(event, "state") != VMH_VM_CRASHED &&
+             vmh_event_u64(event, "state") != VMH_VM_GONE);
     ck_assert_ptr_nonnull(event);
-    ck_assert_msg(strstr(vmh_event_str(event, "reason"), "rip="), "%s", vmh_event_str(event, "reason"));
-    ck_assert(test_wait_state(vm, VMH_VM_GONE, PATIENCE_MS));
-    vmh_queue_unref(queue);
+    ck_assert_int_eq(vmh_event_u64(event, "state"), VMH_VM_CRASHED);
+    ck_assert_msg(strstr(vmh_event_str(event, "reason"), reason), "%s", vmh_event_str(event, "reason"));
+    vmh_event_free(event);
+}
+
+/* Who started it a moment ago hears how it ended, and so do others, whoever of them clears away what vanishes. */
+START_TEST(a_transient_vm_tells_how_it_ended)
+{
+    const uint64_t flags = VMH_CREATE_START | VMH_CREATE_PAUSED | VMH_CREATE_TRANSIENT;
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_host) other = open_host(engine_uri());
+    g_autoptr(vmh_error) error = NULL;
+    vmh_queue *queues[] = {watch(host), watch(other)};
+
+    for (guint i = 0; i < 20; i++) {
+        g_autofree char *name = test_name("fleeting");
+        g_autoptr(vmh_vm) vm = engine_create(host, name, "tick=5 crash", flags);
+        g_autoptr(vmh_vm) same = engine_find(other, name);
+        const gboolean is_killed = i % 2;
+
+        if (is_killed)
+            kill(engine_process(vm), SIGKILL);
+        else
+            assert_ok(vmh_vm_resume(vm, 0, &error));
+        expect_crash(queues[0], name, is_killed ? "killed" : "rip=");
+        expect_crash(queues[1], name, is_killed ? "killed" : "rip=");
+        ck_assert(test_wait_state(vm, VMH_VM_GONE, PATIENCE_MS));
+        ck_assert(test_wait_state(same, VMH_VM_GONE, PATIENCE_MS));
+    }
+    vmh_queue_unref(queues[0]);
+    vmh_queue_unref(queues[1]);
 }
 END_TEST
 
