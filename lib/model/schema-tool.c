@@ -101,6 +101,8 @@ static void print_value(const vmh_property *p)
     print_range(p);
     if (p->unit && (p->type == VMH_TYPE_U64 || p->type == VMH_TYPE_F64 || p->type == VMH_TYPE_SET))
         printf(" (%s)", p->unit);
+    if (p->flags & VMHI_HEX)
+        printf(", also as 0x1f");
     if (p->flags & VMHI_EMPTY)
         printf(", or empty");
 }

@@ -9,6 +9,7 @@ enum {
     READONLY = VMHI_READONLY,
     SECRET = VMHI_SECRET,
     EMPTY = VMHI_EMPTY,
+    HEX = VMHI_HEX,
 
     ID_LIMIT = 32,
     NUMBER_LIMIT = 4095, /* of <n>: no VM has more CPUs */

@@ -5,7 +5,7 @@
 #include "model/error.h"
 #include <vmhost/spec.h>
 
-enum { VMHI_LIVE = 1, VMHI_READONLY = 2, VMHI_SECRET = 4, VMHI_EMPTY = 8 };
+enum { VMHI_LIVE = 1, VMHI_READONLY = 2, VMHI_SECRET = 4, VMHI_EMPTY = 8, VMHI_HEX = 16 };
 
 struct vmh_property {
     const char *kind;

@@ -158,6 +158,13 @@ static char *expect_number(const vmh_property *property)
     return property->maximum > 0 ? g_strdup_printf("%s from %s to %s", what, minimum, maximum) : g_strdup(what);
 }
 
+static char *expect_address(const vmh_property *property)
+{
+    g_autofree char *maximum = bound(property, property->maximum);
+
+    return g_strdup_printf("a number up to %s, also as 0x1f", maximum);
+}
+
 char *vmhi_schema_expectation(const vmh_property *property)
 {
     static const char *const by_type[] = {
@@ -177,6 +184,8 @@ char *vmhi_schema_expectation(const vmh_property *property)
         return g_strdup(vmhi_text_expectation(property));
     if (property->type == VMH_TYPE_ENUM)
         return list_words(property->values);
+    if (property->flags & VMHI_HEX)
+        return expect_address(property);
     if (property->type == VMH_TYPE_U64 || property->type == VMH_TYPE_F64)
         return expect_number(property);
     if (property->type == VMH_TYPE_SET && property->maximum > 0)
@@ -293,12 +302,34 @@ static outcome read_quantity(const char *text, const unit *units, uint64_t *valu
     return result == READ ? scale(&read, in, value) : result;
 }
 
+/* 0x and digits, to which no unit belongs. */
+static outcome read_address(const char *text, uint64_t *value)
+{
+    const char *digits = text + strlen("0x");
+    char       *end;
+
+    if (!g_ascii_isxdigit(*digits))
+        return MALFORMED;
+    errno = 0;
+    *value = g_ascii_strtoull(digits, &end, 16);
+    if (*end)
+        return MALFORMED;
+    return errno == ERANGE ? TOO_LARGE : READ;
+}
+
+static outcome read_whole(const vmh_property *property, const char *text, uint64_t *value)
+{
+    if (property->flags & VMHI_HEX && g_str_has_prefix(text, "0x"))
+        return read_address(text, value);
+    return read_quantity(text, units_of(property->type), value);
+}
+
 static gboolean parse_whole(const vmh_property *property, const char *path, const char *text, uint64_t *value,
                             vmh_error **error)
 {
     g_autofree char *excerpt = NULL;
 
-    switch (read_quantity(text, units_of(property->type), value)) {
+    switch (read_whole(property, text, value)) {
     case READ:
         return TRUE;
     case TOO_LARGE:

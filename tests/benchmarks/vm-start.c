@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define GUEST 0x10000 /* where a flat guest begins */
+#define GUEST 0x10000
 enum { RUNS = 41, MEMORY = 32 << 20, PORT = 0x3f8 };
 
 typedef struct {
@@ -99,7 +99,7 @@ static void run_floor(const char *name, start *s)
     const int        descriptor = write_guest(path);
 
     s->guest.kernel = path;
-    s->guest.flat_at = "64KiB";
+    s->guest.flat_at = G_STRINGIFY(GUEST);
     bench_run(name, sides, G_N_ELEMENTS(sides), RUNS, s);
     close(descriptor);
     unlink(path);
