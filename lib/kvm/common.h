@@ -14,7 +14,8 @@ enum { VMHI_KVM_PATIENCE_S = 30, VMHI_KVM_LOOK_S = 2 };
 
 typedef struct vmhi_kvm_watch vmhi_kvm_watch; /* watch.c: a thread that hears of every change */
 
-typedef struct vmhi_kvm_cell vmhi_kvm_cell; /* cell.c: where its VMMs see nothing */
+typedef struct vmhi_kvm_starting vmhi_kvm_starting; /* start.c: a VM whose process begins */
+typedef struct vmhi_kvm_cell     vmhi_kvm_cell;     /* cell.c: where its VMMs see nothing */
 
 struct vmhi_driver_host {
     char            *uri;
@@ -165,25 +166,30 @@ gboolean vmhi_kvm_check_lasting(const vmh_spec *spec, gboolean vanishes, vmh_err
 /* Each gets a type: the first that is free to be it is the serial one, if no other is. */
 void     vmhi_kvm_complete_consoles(vmh_spec *spec);
 gboolean vmhi_kvm_check_consoles(const vmh_spec *spec, vmh_error **error);
-gboolean vmhi_kvm_add_consoles(int connection, const vmh_spec *spec, vmh_error **error);
+gboolean vmhi_kvm_add_consoles(vmhi_kvm_starting *starting, const vmh_spec *spec, vmh_error **error);
 
 /* --- start.c --- */
 /*
  * Under the lock, in two halves, as its process takes a while to be there: NULL, or what the second half ends. The VM
  * runs then, or nothing has changed; without a spec it is let go of.
  */
-typedef struct vmhi_kvm_starting vmhi_kvm_starting;
 vmhi_kvm_starting *vmhi_kvm_start_begin(const vmhi_driver_host *host, const char *uuid, vmh_error **error);
+/* Tells the VMM in between; what it refuses is an error of the second half. */
+gboolean vmhi_kvm_tell(vmhi_kvm_starting *starting, const struct wire_message *message, vmh_error **error);
 gboolean vmhi_kvm_start_end(vmhi_kvm_starting *starting, const vmh_spec *spec, gboolean paused, vmh_error **error);
 gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, gboolean paused,
                         vmh_error **error);
 /* The request that tells the VMM what the spec says of crashes, shutdowns and restarts. */
 void vmhi_kvm_put_balloon(struct wire_message *message, uint64_t memory);
 void vmhi_kvm_put_policy(struct wire_message *message, const vmh_spec *spec);
-/* Ends it whatever it does; returns when it has ended. */
-gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error **error);
 /* Files that the spec names, and other things that a start would stumble over. */
 gboolean vmhi_kvm_check_files(const vmh_spec *spec, vmh_error **error);
+
+/* --- stop.c --- */
+/* Ends it whatever it does; returns when it has ended. */
+gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error **error);
+/* Waits until the other side has closed; FALSE when it takes too long. */
+gboolean vmhi_kvm_wait_for_end(int connection);
 
 /* --- group.c --- */
 /* Whether a control group is what limits this. */

@@ -90,7 +90,7 @@ static int open_console(const char *to, uint64_t *kind)
     return open(to + strlen("file:"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
 }
 
-static gboolean add_console(int connection, const vmh_spec *spec, const char *id, vmh_error **error)
+static gboolean add_console(vmhi_kvm_starting *starting, const vmh_spec *spec, const char *id, vmh_error **error)
 {
     const gboolean      is_virtio = is_of_type(spec, id, "virtio");
     const char         *to = leaf(spec, id, "to");
@@ -113,18 +113,18 @@ static gboolean add_console(int connection, const vmh_spec *spec, const char *id
     wire_put_u64(&message, WIRE_T_KIND, kind);
     if (descriptor >= 0)
         wire_put_descriptor(&message, descriptor);
-    done = vmhi_kvm_request(connection, &message, error);
+    done = vmhi_kvm_tell(starting, &message, error);
     vmhi_kvm_close(descriptor);
     return done;
 }
 
-gboolean vmhi_kvm_add_consoles(int connection, const vmh_spec *spec, vmh_error **error)
+gboolean vmhi_kvm_add_consoles(vmhi_kvm_starting *starting, const vmh_spec *spec, vmh_error **error)
 {
     g_auto(GStrv) ids = vmhi_spec_ids(spec, "console");
     gboolean done = TRUE;
 
     for (guint i = 0; done && ids[i]; i++)
-        done = add_console(connection, spec, ids[i], error);
+        done = add_console(starting, spec, ids[i], error);
     return done;
 }
 

@@ -3,13 +3,10 @@
 #include "kvm/common.h"
 #include <fcntl.h>
 #include <glib/gstdio.h>
-#include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
-enum { PATIENCE_MS = 5000, KVM = 0, LISTENER = 1, CONNECTION = 2, WORDS = 3, TABLE = 4, CELL = 2 };
+enum { KVM = 0, LISTENER = 1, CONNECTION = 2, WORDS = 3, TABLE = 4, CELL = 2 };
 
 struct vmhi_kvm_starting {
     const vmhi_driver_host *host;
@@ -120,12 +117,17 @@ static void close_table(vmhi_kvm_starting *s)
 /* --- what the VMM is told --- */
 
 /* Each reply that is waited for costs two switches between processes: what depends on nothing goes on its way. */
-static gboolean tell(vmhi_kvm_starting *s, vmh_error **error)
+gboolean vmhi_kvm_tell(vmhi_kvm_starting *s, const struct wire_message *message, vmh_error **error)
 {
-    if (!vmhi_kvm_post(s->ours, &s->message, error))
+    if (!vmhi_kvm_post(s->ours, message, error))
         return FALSE;
     s->posted++;
     return TRUE;
+}
+
+static gboolean tell(vmhi_kvm_starting *s, vmh_error **error)
+{
+    return vmhi_kvm_tell(s, &s->message, error);
 }
 
 /* The first refusal is the reason for all. */
@@ -340,28 +342,13 @@ static gboolean tell_all(vmhi_kvm_starting *s, gboolean paused, vmh_error **erro
     }
     if (!tell_machine(s, error) || !join_groups(s, error) || !tell_pins(s, error) || !tell_transport(s, error) ||
         !tell_image(s, WIRE_KERNEL, "boot.kernel", error) || !tell_image(s, WIRE_INITRD, "boot.initrd", error) ||
-        !settle(s, error) || !vmhi_kvm_add_consoles(s->ours, s->spec, error) || !tell_debug(s, error) ||
-        !tell_policy(s, error) || !tell_balloon(s, error) || !tell_rng(s, error) || !tell_vsock(s, error) ||
-        !settle(s, error) || !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
+        !vmhi_kvm_add_consoles(s, s->spec, error) || !tell_debug(s, error) || !tell_policy(s, error) ||
+        !tell_balloon(s, error) || !tell_rng(s, error) || !tell_vsock(s, error) || !settle(s, error) ||
+        !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
         return FALSE;
     wire_begin(&s->message, WIRE_BOOT, 1);
     wire_put_u64(&s->message, WIRE_T_PAUSED, paused ? 1 : 0);
     return vmhi_kvm_request(s->ours, &s->message, error);
-}
-
-/* Waits until the other side has closed; FALSE when it takes too long. */
-static gboolean wait_for_end(int connection)
-{
-    struct wire_message message = {.descriptor_count = 0};
-    struct pollfd       waits = {.fd = connection, .events = POLLIN};
-    const gint64        end = g_get_monotonic_time() + PATIENCE_MS * 1000;
-
-    for (gint64 left = PATIENCE_MS; left > 0; left = (end - g_get_monotonic_time()) / 1000) {
-        if (poll(&waits, 1, (int)left) > 0 && wire_receive(connection, &message, MSG_DONTWAIT) <= 0)
-            return TRUE;
-        wire_close_descriptors(&message);
-    }
-    return FALSE;
 }
 
 /*
@@ -399,7 +386,7 @@ static void give_up(vmhi_kvm_starting *s)
     if (s->ours >= 0) {
         wire_begin(&s->message, WIRE_STOP, 2);
         if (vmhi_kvm_post(s->ours, &s->message, NULL))
-            wait_for_end(s->ours);
+            vmhi_kvm_wait_for_end(s->ours);
     }
     for (gsize i = 0; i < G_N_ELEMENTS(files); i++) {
         g_autofree char *path = vmhi_kvm_path(s->host, s->uuid, files[i]);
@@ -452,51 +439,4 @@ gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vm
     vmhi_kvm_starting *starting = vmhi_kvm_start_begin(host, uuid, error);
 
     return starting && vmhi_kvm_start_end(starting, spec, paused, error);
-}
-
-/* The process at the other end, whose number is its own as long as its socket is open. -1: it cannot be known. */
-static int open_peer(int connection)
-{
-    struct ucred peer;
-    socklen_t    size = sizeof(peer);
-
-    if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.pid <= 0)
-        return -1;
-    return (int)syscall(SYS_pidfd_open, peer.pid, 0);
-}
-
-/* Whatever it does. When it is gone, all who have a connection to it can know. */
-static gboolean end_peer(int connection)
-{
-    struct wire_message message;
-    const int           process = open_peer(connection);
-    gboolean            ended;
-
-    wire_begin(&message, WIRE_STOP, 1);
-    ended = wire_send(connection, &message, MSG_DONTWAIT) && wait_for_end(connection);
-    if (process < 0)
-        return ended;
-    if (!ended)
-        syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0);
-    ended = poll(&(struct pollfd){.fd = process, .events = POLLIN}, 1, PATIENCE_MS) > 0;
-    close(process);
-    return ended;
-}
-
-gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error **error)
-{
-    const int connection = vmhi_kvm_connect(host, uuid, VMHI_KVM_PATIENCE_S);
-    gboolean  ended;
-
-    if (connection < 0) {
-        vmhi_kvm_wrong_state(host, uuid, error);
-        return FALSE;
-    }
-    ended = end_peer(connection);
-    close(connection);
-    if (ended)
-        vmhi_kvm_group_remove(host, uuid);
-    else
-        vmhi_error_set(error, VMH_ERR_HYPERVISOR, "the VM's process cannot be ended");
-    return ended;
 }

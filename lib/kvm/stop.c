@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Ends a VM's process, whatever it does. */
+#include "kvm/common.h"
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+enum { PATIENCE_MS = 5000 };
+
+gboolean vmhi_kvm_wait_for_end(int connection)
+{
+    struct wire_message message = {.descriptor_count = 0};
+    struct pollfd       waits = {.fd = connection, .events = POLLIN};
+    const gint64        end = g_get_monotonic_time() + PATIENCE_MS * 1000;
+
+    for (gint64 left = PATIENCE_MS; left > 0; left = (end - g_get_monotonic_time()) / 1000) {
+        if (poll(&waits, 1, (int)left) > 0 && wire_receive(connection, &message, MSG_DONTWAIT) <= 0)
+            return TRUE;
+        wire_close_descriptors(&message);
+    }
+    return FALSE;
+}
+
+/* The process at the other end, whose number is its own as long as its socket is open. -1: it cannot be known. */
+static int open_peer(int connection)
+{
+    struct ucred peer;
+    socklen_t    size = sizeof(peer);
+
+    if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.pid <= 0)
+        return -1;
+    return (int)syscall(SYS_pidfd_open, peer.pid, 0);
+}
+
+/* Whatever it does. When it is gone, all who have a connection to it can know. */
+static gboolean end_peer(int connection)
+{
+    struct wire_message message;
+    const int           process = open_peer(connection);
+    gboolean            ended;
+
+    wire_begin(&message, WIRE_STOP, 1);
+    ended = wire_send(connection, &message, MSG_DONTWAIT) && vmhi_kvm_wait_for_end(connection);
+    if (process < 0)
+        return ended;
+    if (!ended)
+        syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0);
+    ended = poll(&(struct pollfd){.fd = process, .events = POLLIN}, 1, PATIENCE_MS) > 0;
+    close(process);
+    return ended;
+}
+
+gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error **error)
+{
+    const int connection = vmhi_kvm_connect(host, uuid, VMHI_KVM_PATIENCE_S);
+    gboolean  ended;
+
+    if (connection < 0) {
+        vmhi_kvm_wrong_state(host, uuid, error);
+        return FALSE;
+    }
+    ended = end_peer(connection);
+    close(connection);
+    if (ended)
+        vmhi_kvm_group_remove(host, uuid);
+    else
+        vmhi_error_set(error, VMH_ERR_HYPERVISOR, "the VM's process cannot be ended");
+    return ended;
+}
