@@ -204,6 +204,11 @@ START_TEST(a_file_is_read_with_and_without_a_ring)
         ck_assert_int_eq(eventfd_write(kick, 1), 0);
         blkio_wait(&io, false);
         ck_assert_ptr_null(blkio_take_ended(&io));
+        /* Nor is a kick lost that comes while its thread looks for what has ended. */
+        do_io(&io, BLKIO_READ, data, sizeof(data), 0, 0);
+        ck_assert_int_eq(eventfd_write(kick, 1), 0);
+        ck_assert_ptr_null(blkio_take_ended(&io));
+        blkio_wait(&io, false);
         rate_alarm(timer, rate_clock() + 1000000);
         blkio_wait(&io, true);
         ck_assert_ptr_null(blkio_take_ended(&io));

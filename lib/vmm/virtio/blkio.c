@@ -194,13 +194,28 @@ static void reap(struct blkio *io)
 
         __atomic_store_n(io->complete_head, ++head, __ATOMIC_RELEASE);
         /* The waits for a kick and for the timer also end with the thread that began them. */
-        if (completion.user_data == MARK_KICK)
+        if (completion.user_data == MARK_KICK) {
             io->is_waiting = false;
-        else if (completion.user_data == MARK_TIMER)
+            io->is_kicked = true;
+        } else if (completion.user_data == MARK_TIMER) {
             io->is_timed = false;
-        else if (take_result(io, request, completion.res))
+        } else if (take_result(io, request, completion.res)) {
             put_into_ring(io, request);
+        }
     }
+}
+
+/* What a kick is about may have come when its thread had looked for it, and had not looked for kicks yet. */
+static void wait_for_ring(struct blkio *io, bool timed)
+{
+    if (!io->is_kicked) {
+        wait_for_kick(io);
+        if (timed)
+            wait_for_timer(io);
+        enter(io, 1);
+        reap(io);
+    }
+    io->is_kicked = false;
 }
 
 static bool restrict_ring(const struct blkio *io)
@@ -323,12 +338,8 @@ void blkio_wait(struct blkio *io, bool timed)
 {
     if (io->ended)
         return;
-    if (io->ring < 0) {
+    if (io->ring < 0)
         wait_without_ring(io, timed);
-        return;
-    }
-    wait_for_kick(io);
-    if (timed)
-        wait_for_timer(io);
-    enter(io, 1);
+    else
+        wait_for_ring(io, timed);
 }

@@ -32,6 +32,7 @@ struct blkio {
     struct io_uring_cqe *completions;
     uint64_t             kick_count;
     bool                 is_waiting; /* for the kick */
+    bool                 is_kicked;  /* since the last wait */
     bool                 is_timed;   /* waits for the timer */
 };
 
@@ -44,5 +45,5 @@ void blkio_begin(struct blkio *io, struct blkio_request *request);
 /* The kernel begins with what there is, which a wait does as well. */
 void                  blkio_submit(struct blkio *io);
 struct blkio_request *blkio_take_ended(struct blkio *io);
-/* Until a request ended, or there was a kick, or if that is wanted until the timer's time. */
+/* Until a request ended, or there was a kick since the last wait, or if that is wanted until the timer's time. */
 void blkio_wait(struct blkio *io, bool timed);
