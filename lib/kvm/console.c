@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char *leaf(const vmh_spec *spec, const char *id, const char *name)
 {
@@ -62,32 +63,69 @@ gboolean vmhi_kvm_check_consoles(const vmh_spec *spec, vmh_error **error)
 
 /* --- at the start --- */
 
-static int listen_at(const char *path)
+static int connect_at(const struct sockaddr_un *address)
+{
+    const int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const int result = connection < 0 ? -1 : connect(connection, (const struct sockaddr *)address, sizeof(*address));
+
+    vmhi_kvm_close(connection);
+    return result;
+}
+
+/* Why no socket can be made there, or NULL: nothing is there, or one that nobody listens at any more. Constant. */
+static const char *obstacle(const struct sockaddr_un *address)
+{
+    struct stat status;
+
+    if (lstat(address->sun_path, &status) < 0)
+        return errno == ENOENT ? NULL : g_strerror(errno);
+    if (!S_ISSOCK(status.st_mode))
+        return "it is there and is no socket; name a path where nothing is";
+    if (connect_at(address) == 0 || errno == EAGAIN)
+        return "somebody listens there";
+    return errno == ECONNREFUSED ? NULL : g_strerror(errno);
+}
+
+static int refuse_socket(vmh_error **error, const char *property, const char *path, int32_t code, const char *why)
+{
+    vmhi_error_set_property(error, code, property, "%s: cannot make the socket %s: %s", property, path, why);
+    return -1;
+}
+
+static int listen_at(const char *path, const char *property, vmh_error **error)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int                listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const char        *why;
+    int                listener;
 
     if (g_strlcpy(address.sun_path, path, sizeof(address.sun_path)) >= sizeof(address.sun_path))
-        errno = ENAMETOOLONG;
-    else if (listener >= 0 && connect(listener, (struct sockaddr *)&address, sizeof(address)) == 0)
-        errno = EADDRINUSE;
-    else if (listener >= 0) {
-        if (errno == ECONNREFUSED)
-            g_unlink(path); /* a socket that nobody listens at any more */
-        if (bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(listener, 1) == 0)
-            return listener;
-    }
+        return refuse_socket(error, property, path, VMH_ERR_VALUE, "the path of a socket has at most 107 bytes");
+    why = obstacle(&address);
+    if (why)
+        return refuse_socket(error, property, path, VMH_ERR_VALUE, why);
+    g_unlink(path);
+    listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (listener >= 0 && bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+        listen(listener, 1) == 0)
+        return listener;
+    refuse_socket(error, property, path, vmhi_kvm_file_error(errno), g_strerror(errno));
     vmhi_kvm_close(listener);
     return -1;
 }
 
-static int open_console(const char *to, uint64_t *kind)
+static int open_console(const char *to, const char *property, uint64_t *kind, vmh_error **error)
 {
+    int file;
+
     *kind = g_str_has_prefix(to, "unix:") ? WIRE_SERIAL_LISTENER : WIRE_SERIAL_FILE;
     if (*kind == WIRE_SERIAL_LISTENER)
-        return listen_at(to + strlen("unix:"));
+        return listen_at(to + strlen("unix:"), property, error);
     /* Neither this nor the VMM waits for a pipe. */
-    return open(to + strlen("file:"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+    file = open(to + strlen("file:"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+    if (file < 0)
+        vmhi_error_set_native(error, vmhi_kvm_file_error(errno), VMHI_KVM, errno, property, "%s: cannot open %s: %s",
+                              property, to, g_strerror(errno));
+    return file;
 }
 
 static gboolean add_console(vmhi_kvm_starting *starting, const vmh_spec *spec, const char *id, vmh_error **error)
@@ -98,14 +136,11 @@ static gboolean add_console(vmhi_kvm_starting *starting, const vmh_spec *spec, c
     g_autofree char    *path = vmhi_path("console", id, "to");
     struct wire_message message;
     uint64_t            kind = WIRE_SERIAL_FILE;
-    int                 descriptor = is_opened ? -1 : open_console(to, &kind);
+    const int           descriptor = is_opened ? -1 : open_console(to, path, &kind, error);
     gboolean            done;
 
-    if (!is_opened && descriptor < 0) {
-        vmhi_error_set_native(error, vmhi_kvm_file_error(errno), VMHI_KVM, errno, path, "%s: cannot open %s: %s",
-                              path, to, g_strerror(errno));
+    if (!is_opened && descriptor < 0)
         return FALSE;
-    }
     if (is_opened && !is_virtio)
         return TRUE;
     wire_begin(&message, is_virtio ? WIRE_VIRTIO_CONSOLE : WIRE_SERIAL, 1);

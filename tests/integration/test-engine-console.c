@@ -155,6 +155,42 @@ START_TEST(each_goes_where_it_is_told)
 }
 END_TEST
 
+/* Its name is there when it has ended. */
+static void leave_socket(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const int          descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    g_strlcpy(address.sun_path, path, sizeof address.sun_path);
+    ck_assert_int_eq(bind(descriptor, (struct sockaddr *)&address, sizeof address), 0);
+    close(descriptor);
+}
+
+/* Whatever is there and is no socket of the past stays. */
+START_TEST(a_socket_replaces_nothing_but_a_socket)
+{
+    g_autoptr(vmh_host) host = vmh_host_open(engine_uri(), NULL, 0, NULL);
+    g_autofree char *file = engine_file("precious");
+    g_autofree char *left = engine_file("left");
+    g_autofree char *words = NULL;
+    g_autofree char *list = g_strdup_printf("console.a.to=unix:%s", file);
+
+    ck_assert(g_file_set_contents(file, "mine", -1, NULL));
+    refuses(host, list, VMH_ERR_VALUE, "console.a.to");
+    ck_assert(g_file_get_contents(file, &words, NULL, NULL));
+    ck_assert_str_eq(words, "mine");
+    g_free(list);
+    list = g_strdup_printf("console.a.to=unix:%s/%0100d", engine_directory(), 0); /* too long */
+    refuses(host, list, VMH_ERR_VALUE, "console.a.to");
+    g_free(list);
+    list = g_strdup_printf("console.a.to=unix:%s", left);
+    leave_socket(left);
+    g_autoptr(vmh_spec) spec = consoles("replaces", list);
+    g_autoptr(vmh_vm) vm G_GNUC_UNUSED = create(host, spec, VMH_CREATE_START);
+    ck_assert(connects(left));
+}
+END_TEST
+
 START_TEST(nobody_waits_for_a_pipe)
 {
     g_autoptr(vmh_host) host = vmh_host_open(engine_uri(), NULL, 0, NULL);
@@ -183,7 +219,8 @@ int main(void)
     const TTest *const tests[] = {
         one_console_is_the_serial_one, a_second_console_comes_with_an_update,
         each_is_opened_by_its_name,    a_vm_may_have_virtio_consoles_alone,
-        each_goes_where_it_is_told,    nobody_waits_for_a_pipe,
+        each_goes_where_it_is_told,    a_socket_replaces_nothing_but_a_socket,
+        nobody_waits_for_a_pipe,
     };
 
     return engine_run("engine-console", tests, G_N_ELEMENTS(tests));
