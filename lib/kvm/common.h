@@ -198,7 +198,10 @@ gboolean vmhi_kvm_group_limits(const char *property);
 char *vmhi_kvm_group_why_not(const char *property);
 /* Whether the spec has a limit. */
 gboolean vmhi_kvm_group_is_wanted(const vmh_spec *spec);
-/* The spec's limits hold for the VM's process, which listens; nothing is made where there are none. */
+/*
+ * The spec's limits hold for the VM's process, which listens, and no others that held before; nothing is made where
+ * there are none.
+ */
 gboolean vmhi_kvm_group_apply(const vmhi_driver_host *host, const char *uuid, const vmh_spec *spec,
                               vmh_error **error);
 /* After the process's end. */

@@ -78,7 +78,7 @@ static const char *obstacle(const struct sockaddr_un *address)
     struct stat status;
 
     if (lstat(address->sun_path, &status) < 0)
-        return errno == ENOENT ? NULL : g_strerror(errno);
+        return NULL; /* making it tells what is wrong, if anything is */
     if (!S_ISSOCK(status.st_mode))
         return "it is there and is no socket; name a path where nothing is";
     if (connect_at(address) == 0 || errno == EAGAIN)

@@ -15,11 +15,12 @@ enum { PERIOD_US = 100000, SHARES_LEAST = 2, SHARES_OF_WEIGHT_100 = 1024, TRIES 
 static const struct {
     const char *property;
     const char *controller;
-    const char *files[2]; /* of version 1, and of version 2 */
+    const char *files[2]; /* of version 1, and of version 2, as is the next */
+    const char *none[2];  /* what is in them where there is no limit */
 } limits[] = {
-    {"cpu.weight", "cpu", {"cpu.shares", "cpu.weight"}},
-    {"cpu.limit", "cpu", {"cpu.cfs_quota_us", "cpu.max"}},
-    {"memory.limit", "memory", {"memory.limit_in_bytes", "memory.max"}},
+    {"cpu.weight", "cpu", {"cpu.shares", "cpu.weight"}, {"1024", "100"}},
+    {"cpu.limit", "cpu", {"cpu.cfs_quota_us", "cpu.max"}, {"-1", "max"}},
+    {"memory.limit", "memory", {"memory.limit_in_bytes", "memory.max"}, {"-1", "max"}},
 };
 
 /* --- where --- */
@@ -197,6 +198,15 @@ static gboolean refuse(vmh_error **error, const char *property, const char *wher
     return FALSE;
 }
 
+/* Of a limit that the spec has not: what an earlier one has set is so no more. */
+static gboolean lift(const hierarchy *h, const char *uuid, int index, vmh_error **error)
+{
+    g_autofree char *group = h->path ? g_build_filename(h->path, "vmhost", uuid, NULL) : NULL;
+
+    return !group || put(group, limits[index].files[h->is_second], limits[index].none[h->is_second]) ||
+           errno == ENOENT || refuse(error, limits[index].property, group);
+}
+
 static gboolean apply(const vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, int index,
                       const char *process, vmh_error **error)
 {
@@ -206,7 +216,7 @@ static gboolean apply(const vmhi_driver_host *host, const char *uuid, const vmh_
     g_autofree char *group = NULL;
 
     if (!value)
-        return TRUE;
+        return lift(&h, uuid, index, error);
     group = h.path ? make_group(&h, limits[index].controller, uuid) : NULL;
     if (!group || !remember(host, uuid, group))
         return refuse(error, property, h.path ? h.path : limits[index].controller);
@@ -246,11 +256,12 @@ gboolean vmhi_kvm_group_apply(const vmhi_driver_host *host, const char *uuid, co
     g_autofree char *process = NULL;
 
     for (gsize i = 0; i < G_N_ELEMENTS(limits); i++) {
-        if (!vmhi_spec_get(spec, limits[i].property, NULL))
-            continue;
-        if (!process)
+        if (!process && vmhi_spec_get(spec, limits[i].property, NULL)) {
             process = find_process(host, uuid, error);
-        if (!process || !apply(host, uuid, spec, (int)i, process, error))
+            if (!process)
+                return FALSE;
+        }
+        if (!apply(host, uuid, spec, (int)i, process, error))
             return FALSE;
     }
     return TRUE;

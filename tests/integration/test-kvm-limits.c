@@ -99,6 +99,44 @@ START_TEST(cpu_time_is_limited)
 }
 END_TEST
 
+/* What a file of the VM's control group says; "" where there is none. */
+static char *in_group(const char *uuid, const char *file)
+{
+    g_autofree char *path = g_strconcat("*/", uuid, "/", file, NULL);
+
+    return RUN("find", "/sys/fs/cgroup", "-path", path, "-exec", "cat", "{}", ";");
+}
+
+static gboolean has_quota(const char *uuid)
+{
+    g_autofree char *first = in_group(uuid, "cpu.cfs_quota_us");
+    g_autofree char *second = in_group(uuid, "cpu.max");
+
+    return g_ascii_isdigit(*first) || g_ascii_isdigit(*second);
+}
+
+START_TEST(what_is_refused_limits_nothing)
+{
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_vm) vm = begin(host, "title", "free");
+    g_autoptr(vmh_error) error = NULL;
+    g_autoptr(vmh_spec) spec = vmh_spec_new("vm", NULL);
+
+    if (vmh_host_supports(host, "cpu.limit", NULL, &error) == 1) {
+        vmh_spec_set(spec, "cpu.limit", "0.5", NULL);
+        vmh_spec_set(spec, "cpu.weight", "50", NULL);
+        vmh_spec_set(spec, "cpu.pin.9", "0", NULL); /* it has no such CPU */
+        assert_fails(vmh_vm_update(vm, spec, VMH_UPDATE_LIVE, 0, &error), VMH_ERR_VALUE);
+        ck_assert(!has_quota(vmh_vm_uuid(vm)));
+        assert_ok(update(vm, "cpu.limit", "0.5", &error));
+        ck_assert(has_quota(vmh_vm_uuid(vm)));
+        assert_fails(vmh_vm_update(vm, spec, VMH_UPDATE_LIVE, 0, &error), VMH_ERR_VALUE);
+        ck_assert(has_quota(vmh_vm_uuid(vm)));
+    }
+    assert_ok(vmh_vm_stop(vm, 0, &error));
+}
+END_TEST
+
 /* Whether there is still a control group of the VM's, whose name has its UUID. */
 static gboolean has_group(const char *uuid)
 {
@@ -133,7 +171,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {cpus_are_pinned, cpu_time_is_limited, the_group_goes_with_its_vm};
+    const TTest *const tests[] = {cpus_are_pinned, cpu_time_is_limited, what_is_refused_limits_nothing,
+                                  the_group_goes_with_its_vm};
 
     return engine_run("kvm-limits", tests, G_N_ELEMENTS(tests));
 }
