@@ -101,6 +101,8 @@ vmhi_kvm_condition vmhi_kvm_words_read(const vmhi_driver_host *host, const char 
 int vmhi_kvm_address(const vmhi_driver_host *host, const char *uuid, const char *file, struct sockaddr_un *address);
 /* Keeps errno; a negative number is fine. */
 void vmhi_kvm_close(int descriptor);
+/* What is sent and received waits so long. */
+void vmhi_kvm_be_patient(int connection, gint64 patience_us);
 /* A connection, -1 with errno when nobody listens. What is sent and received on it waits so long. */
 int vmhi_kvm_connect_to(const vmhi_driver_host *host, const char *uuid, const char *file, int type, int patience_s);
 /* The one for requests, which wait so long for their replies. */
@@ -124,10 +126,13 @@ int32_t vmhi_kvm_state(uint64_t wire_state);
 /* --- spawn.c --- */
 /*
  * Starts the program with these descriptors from 3 on. It is nobody's child of this program, which is thus not told
- * of its end. FALSE with error.
+ * of its end. A pidfd, for vmhi_kvm_reap(), or -1 with error.
  */
-gboolean vmhi_kvm_spawn(const char *program, char *const *arguments, const int *descriptors, int count,
-                        vmh_error **error);
+int vmhi_kvm_spawn(const char *program, char *const *arguments, const int *descriptors, int count, vmh_error **error);
+
+/* --- reap.c --- */
+/* Of a process that was started here: if it became a child of this program all the same, it will be no zombie. */
+void vmhi_kvm_reap(const vmhi_driver_host *host, int process);
 
 /* --- cell.c --- */
 vmhi_kvm_cell *vmhi_kvm_cell_new(void);
@@ -188,8 +193,8 @@ gboolean vmhi_kvm_check_files(const vmh_spec *spec, vmh_error **error);
 /* --- stop.c --- */
 /* Ends it whatever it does; returns when it has ended. */
 gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error **error);
-/* Waits until the other side has closed; FALSE when it takes too long. */
-gboolean vmhi_kvm_wait_for_end(int connection);
+/* The process of this pidfd, which is asked by the connection first if there is one. FALSE: nothing ends it. */
+gboolean vmhi_kvm_end(int connection, int process);
 
 /* --- group.c --- */
 /* Whether a control group is what limits this. */

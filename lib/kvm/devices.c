@@ -193,12 +193,12 @@ static gboolean open_on_bridge(line *l, const char *bridge, guint queues)
 }
 
 /* passt carries the packets to the host's sockets; it ends with the VMM's end of the socket. */
-static int open_user(vmh_error **error, const char *property)
+static int open_user(const vmhi_driver_host *host, const char *property, vmh_error **error)
 {
     g_autofree char *program = g_find_program_in_path("passt");
     char            *arguments[] = {
                    (char *)"passt", (char *)"--foreground", (char *)"--quiet", (char *)"--fd", (char *)"3", NULL};
-    int pair[2];
+    int pair[2], process;
 
     if (!program) {
         vmhi_error_set_property(error, VMH_ERR_UNSUPPORTED, property, "%s: the program passt is not installed",
@@ -210,10 +210,12 @@ static int open_user(vmh_error **error, const char *property)
                                 g_strerror(errno));
         return -1;
     }
-    if (!vmhi_kvm_spawn(program, arguments, &pair[1], 1, error)) {
+    process = vmhi_kvm_spawn(program, arguments, &pair[1], 1, error);
+    if (process < 0) {
         close(pair[0]);
         pair[0] = -1;
     }
+    vmhi_kvm_reap(host, process);
     close(pair[1]);
     return pair[0];
 }
@@ -249,7 +251,7 @@ static gboolean open_single(const handing *h, const char *id, line *l, uint64_t 
 
     if (flag(h, "nic", id, "user")) {
         *kind = WIRE_NIC_STREAM;
-        descriptor = open_user(error, user);
+        descriptor = open_user(h->host, user, error);
     } else if (vmhi_spec_get(h->spec, given, NULL)) {
         descriptor = vmhi_kvm_open_given(h->spec, given, kind, error);
     } else {

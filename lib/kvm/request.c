@@ -24,17 +24,22 @@ void vmhi_kvm_close(int descriptor)
     errno = native;
 }
 
+void vmhi_kvm_be_patient(int connection, gint64 patience_us)
+{
+    const struct timeval patience = {.tv_sec = patience_us / G_USEC_PER_SEC, .tv_usec = patience_us % G_USEC_PER_SEC};
+
+    setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+}
+
 int vmhi_kvm_connect_to(const vmhi_driver_host *host, const char *uuid, const char *file, int type, int patience_s)
 {
-    const struct timeval patience = {.tv_sec = patience_s};
-    struct sockaddr_un   address;
-    const int            directory = vmhi_kvm_address(host, uuid, file, &address);
-    int                  connection = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    struct sockaddr_un address;
+    const int          directory = vmhi_kvm_address(host, uuid, file, &address);
+    int                connection = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 
-    if (connection >= 0) {
-        setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-        setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    }
+    if (connection >= 0)
+        vmhi_kvm_be_patient(connection, patience_s * G_USEC_PER_SEC);
     if (connection >= 0 && (directory < 0 || connect(connection, (struct sockaddr *)&address, sizeof(address)) < 0)) {
         close(connection);
         connection = -1;

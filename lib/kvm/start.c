@@ -13,6 +13,7 @@ struct vmhi_kvm_starting {
     char                   *uuid;
     const vmh_spec         *spec;
     int                     ours; /* our end of the first connection */
+    int                     process;
     int                     table[TABLE];
     struct wire_message     message;
     guint                   posted; /* requests whose replies were not collected yet */
@@ -101,6 +102,7 @@ static gboolean make_table(vmhi_kvm_starting *s, vmh_error **error)
         vmhi_error_set(error, VMH_ERR_HYPERVISOR, "no socket for the VM: %s", g_strerror(errno));
         return FALSE;
     }
+    vmhi_kvm_be_patient(pair[0], vmhi_kvm_patience(s->host));
     s->ours = pair[0];
     s->table[CONNECTION] = pair[1];
     return TRUE;
@@ -133,11 +135,11 @@ static gboolean tell(vmhi_kvm_starting *s, vmh_error **error)
 /* The first refusal is the reason for all. */
 static gboolean settle(vmhi_kvm_starting *s, vmh_error **error)
 {
-    gboolean done = TRUE;
-
-    for (; s->posted; s->posted--)
-        done = vmhi_kvm_collect(s->ours, &s->message, done ? error : NULL) && done;
-    return done;
+    for (; s->posted; s->posted--) {
+        if (!vmhi_kvm_collect(s->ours, &s->message, error))
+            return FALSE;
+    }
+    return TRUE;
 }
 
 static gboolean tell_machine(vmhi_kvm_starting *s, vmh_error **error)
@@ -375,19 +377,17 @@ static gboolean spawn(vmhi_kvm_starting *s, vmh_error **error)
     char *const      arguments[] = {name, wire, user, has_cell ? cell : NULL, NULL};
 
     memcpy(table, s->table, sizeof(s->table));
-    return vmhi_kvm_spawn(s->host->vmm, arguments, table, has_cell ? TABLE + CELL : TABLE, error);
+    s->process = vmhi_kvm_spawn(s->host->vmm, arguments, table, has_cell ? TABLE + CELL : TABLE, error);
+    return s->process >= 0;
 }
 
-/* What was there before the start is there again. */
-static void give_up(vmhi_kvm_starting *s)
+/* What was there before the start is there again. One that did not answer in time is not asked to end. */
+static void give_up(vmhi_kvm_starting *s, gboolean answers)
 {
     static const char *const files[] = {VMHI_KVM_CONTROL, VMHI_KVM_VSOCK, VMHI_KVM_WORDS};
 
-    if (s->ours >= 0) {
-        wire_begin(&s->message, WIRE_STOP, 2);
-        if (vmhi_kvm_post(s->ours, &s->message, NULL))
-            vmhi_kvm_wait_for_end(s->ours);
-    }
+    if (s->process >= 0)
+        vmhi_kvm_end(answers ? s->ours : -1, s->process);
     for (gsize i = 0; i < G_N_ELEMENTS(files); i++) {
         g_autofree char *path = vmhi_kvm_path(s->host, s->uuid, files[i]);
 
@@ -399,6 +399,7 @@ static void give_up(vmhi_kvm_starting *s)
 static void free_starting(vmhi_kvm_starting *s)
 {
     vmhi_kvm_close(s->ours);
+    vmhi_kvm_reap(s->host, s->process);
     g_free(s->uuid);
     g_free(s);
 }
@@ -408,27 +409,30 @@ vmhi_kvm_starting *vmhi_kvm_start_begin(const vmhi_driver_host *host, const char
     vmhi_kvm_starting *s = g_new0(vmhi_kvm_starting, 1);
     gboolean           done;
 
-    *s = (vmhi_kvm_starting){.host = host, .uuid = g_strdup(uuid), .ours = -1, .table = {-1, -1, -1, -1}};
+    *s = (vmhi_kvm_starting){
+        .host = host, .uuid = g_strdup(uuid), .ours = -1, .process = -1, .table = {-1, -1, -1, -1}};
     vmhi_kvm_group_remove(host, uuid); /* of a VMM whose end nobody saw */
     done = make_table(s, error) && spawn(s, error);
     close_table(s);
     if (done)
         return s;
-    vmhi_kvm_close(s->ours);
-    s->ours = -1;
-    give_up(s);
+    give_up(s, TRUE);
     free_starting(s);
     return NULL;
 }
 
 gboolean vmhi_kvm_start_end(vmhi_kvm_starting *s, const vmh_spec *spec, gboolean paused, vmh_error **error)
 {
+    g_autoptr(vmh_error) failure = NULL;
     gboolean done;
 
     s->spec = spec;
-    done = spec && tell_all(s, paused, error) && vmhi_kvm_write(s->host, s->uuid, VMHI_KVM_RUNNING, spec, error);
+    done =
+        spec && tell_all(s, paused, &failure) && vmhi_kvm_write(s->host, s->uuid, VMHI_KVM_RUNNING, spec, &failure);
     if (!done)
-        give_up(s);
+        give_up(s, vmh_error_code(failure) != VMH_ERR_TIMEOUT);
+    if (failure)
+        vmhi_error_move(error, g_steal_pointer(&failure));
     free_starting(s);
     return done;
 }

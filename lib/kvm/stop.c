@@ -7,7 +7,8 @@
 
 enum { PATIENCE_MS = 5000 };
 
-gboolean vmhi_kvm_wait_for_end(int connection)
+/* Until the other side has closed. */
+static gboolean wait_for_end(int connection)
 {
     struct wire_message message = {.descriptor_count = 0};
     struct pollfd       waits = {.fd = connection, .events = POLLIN};
@@ -32,21 +33,27 @@ static int open_peer(int connection)
     return (int)syscall(SYS_pidfd_open, peer.pid, 0);
 }
 
-/* Whatever it does. When it is gone, all who have a connection to it can know. */
-static gboolean end_peer(int connection)
+gboolean vmhi_kvm_end(int connection, int process)
 {
     struct wire_message message;
-    const int           process = open_peer(connection);
     gboolean            ended;
 
     wire_begin(&message, WIRE_STOP, 1);
-    ended = wire_send(connection, &message, MSG_DONTWAIT) && vmhi_kvm_wait_for_end(connection);
+    ended = wire_send(connection, &message, MSG_DONTWAIT) && wait_for_end(connection);
     if (process < 0)
         return ended;
     if (!ended)
         syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0);
-    ended = poll(&(struct pollfd){.fd = process, .events = POLLIN}, 1, PATIENCE_MS) > 0;
-    close(process);
+    return poll(&(struct pollfd){.fd = process, .events = POLLIN}, 1, PATIENCE_MS) > 0;
+}
+
+/* When it is gone, all who have a connection to it can know. */
+static gboolean end_peer(int connection)
+{
+    const int      process = open_peer(connection);
+    const gboolean ended = vmhi_kvm_end(connection, process);
+
+    vmhi_kvm_close(process);
     return ended;
 }
 

@@ -3,8 +3,11 @@
 #include "engine.h"
 
 #include <errno.h>
+#include <glib/gstdio.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 enum { ROUNDS = 200 };
 
@@ -92,6 +95,62 @@ START_TEST(the_program_gets_no_child)
 }
 END_TEST
 
+/* What a container's first process is as well: orphans become its children. */
+START_TEST(a_program_that_inherits_orphans_has_no_zombies)
+{
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_vm) vm = NULL;
+    g_autoptr(vmh_error) error = NULL;
+    pid_t process, child;
+    int   status;
+
+    ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    vm = engine_create(host, "orphan", NULL, VMH_CREATE_START);
+    process = engine_process(vm);
+    child = fork();
+    if (child == 0)
+        _exit(7);
+    kill(process, SIGKILL);
+    ck_assert(test_wait_state(vm, VMH_VM_CRASHED, PATIENCE_MS));
+    ck_assert(engine_wait_gone(process, PATIENCE_MS));
+    /* The program's own is left to it. */
+    ck_assert_int_eq(waitpid(-1, &status, 0), child);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+}
+END_TEST
+
+/* It is as if the kernel, or a file that it is to read, kept the VM's process waiting. */
+START_TEST(a_process_that_hangs_hinders_nobody_for_long)
+{
+    static const char script[] = "#!/bin/sh\necho $$ >%s\nexec sleep 1000\n";
+    g_autofree char  *program = engine_file("hangs");
+    g_autofree char  *number = engine_file("number");
+    g_autofree char  *text = g_strdup_printf(script, number);
+    g_autofree char  *pid = NULL;
+    g_autoptr(vmh_spec) options = vmh_spec_new("open", NULL);
+    g_autoptr(vmh_spec) spec = engine_spec("hangs", NULL);
+    g_autoptr(vmh_error) error = NULL;
+    g_autoptr(vmh_host) host = NULL, other = open_host(engine_uri());
+    g_autoptr(vmh_job) job = NULL;
+    g_autoptr(vmh_vm) vm = NULL;
+
+    ck_assert(g_file_set_contents(program, text, -1, NULL) && g_chmod(program, 0755) == 0);
+    ck_assert(g_file_set_contents(number, "", 0, NULL));
+    g_setenv("VMHOST_VMM", program, TRUE);
+    vmh_spec_set(options, "call.timeout", "4s", NULL);
+    host = vmh_host_open(engine_uri(), options, 0, &error);
+    assert_no_error();
+    job = vmh_host_create_vm(host, spec, VMH_CREATE_START, NULL);
+    vm = engine_create(other, "waits", NULL, 0);
+    assert_fails(g_steal_pointer(&job), VMH_ERR_TIMEOUT);
+    ck_assert(g_file_get_contents(number, &pid, NULL, NULL));
+    ck_assert(g_ascii_isdigit(*pid));
+    ck_assert(engine_wait_gone((pid_t)g_ascii_strtoll(pid, NULL, 10), PATIENCE_MS));
+    assert_ok(vmh_vm_delete(vm, 0, &error));
+    ck_assert_uint_le(engine_files(), 5); /* two directories, a lock, and the two from above */
+}
+END_TEST
+
 static char *namespace_of(const char *process, const char *name)
 {
     g_autofree char *path = g_strdup_printf("/proc/%s/ns/%s", process, name);
@@ -126,7 +185,13 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {nothing_leaks, the_program_gets_no_child, the_program_stays_where_it_is};
+    const TTest *const tests[] = {
+        nothing_leaks,
+        the_program_gets_no_child,
+        a_program_that_inherits_orphans_has_no_zombies,
+        a_process_that_hangs_hinders_nobody_for_long,
+        the_program_stays_where_it_is,
+    };
 
     return engine_run("engine-process", tests, G_N_ELEMENTS(tests));
 }
