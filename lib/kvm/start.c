@@ -355,15 +355,13 @@ static gboolean tell_all(vmhi_kvm_starting *s, gboolean paused, vmh_error **erro
 
 /*
  * Whom a VMM becomes that root starts: a user of its own, of numbers that nobody gives to people, services or
- * containers. Of the UUID, so that nothing needs to be written down.
+ * containers. Of the UUID, so that nothing needs to be written down: two VMs have the same one time in 268 million.
  */
 static unsigned user_of(const char *uuid)
 {
     enum { FIRST_USER = 0x70000000, USERS = 0x0fffffff };
-    char first[9];
 
-    g_strlcpy(first, uuid, sizeof(first));
-    return FIRST_USER + (unsigned)(g_ascii_strtoull(first, NULL, 16) % USERS);
+    return FIRST_USER + g_str_hash(uuid) % USERS;
 }
 
 /* --- the verbs --- */

@@ -6,6 +6,7 @@
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -151,6 +152,30 @@ START_TEST(a_process_that_hangs_hinders_nobody_for_long)
 }
 END_TEST
 
+/* People number their VMs. */
+START_TEST(each_vm_has_a_user_of_its_own)
+{
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    uid_t users[3];
+
+    for (unsigned i = 0; geteuid() == 0 && i < G_N_ELEMENTS(users); i++) {
+        g_autofree char *uuid = g_strdup_printf("00000000-0000-0000-0000-%012u", i + 1);
+        g_autofree char *path = NULL;
+        g_autoptr(vmh_spec) spec = engine_spec(uuid, NULL);
+        g_autoptr(vmh_vm) vm = NULL;
+        struct stat status;
+
+        ck_assert_int_eq(vmh_spec_set(spec, "uuid", uuid, NULL), 0);
+        vm = create(host, spec, VMH_CREATE_START);
+        path = g_strdup_printf("/proc/%d/task", (int)engine_process(vm));
+        ck_assert_int_eq(g_stat(path, &status), 0);
+        users[i] = status.st_uid;
+        for (unsigned other = 0; other < i; other++)
+            ck_assert_uint_ne(users[other], users[i]);
+    }
+}
+END_TEST
+
 static char *namespace_of(const char *process, const char *name)
 {
     g_autofree char *path = g_strdup_printf("/proc/%s/ns/%s", process, name);
@@ -190,6 +215,7 @@ int main(void)
         the_program_gets_no_child,
         a_program_that_inherits_orphans_has_no_zombies,
         a_process_that_hangs_hinders_nobody_for_long,
+        each_vm_has_a_user_of_its_own,
         the_program_stays_where_it_is,
     };
 
