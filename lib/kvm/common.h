@@ -172,6 +172,8 @@ gboolean vmhi_kvm_check_lasting(const vmh_spec *spec, gboolean vanishes, vmh_err
 void     vmhi_kvm_complete_consoles(vmh_spec *spec);
 gboolean vmhi_kvm_check_consoles(const vmh_spec *spec, vmh_error **error);
 gboolean vmhi_kvm_add_consoles(vmhi_kvm_starting *starting, const vmh_spec *spec, vmh_error **error);
+/* Of a VM that has ended: the sockets that its consoles had and that nobody listens at. */
+void vmhi_kvm_remove_sockets(const vmhi_driver_host *host, const char *uuid);
 
 /* --- start.c --- */
 /*
@@ -181,6 +183,10 @@ gboolean vmhi_kvm_add_consoles(vmhi_kvm_starting *starting, const vmh_spec *spec
 vmhi_kvm_starting *vmhi_kvm_start_begin(const vmhi_driver_host *host, const char *uuid, vmh_error **error);
 /* Tells the VMM in between; what it refuses is an error of the second half. */
 gboolean vmhi_kvm_tell(vmhi_kvm_starting *starting, const struct wire_message *message, vmh_error **error);
+/* A file that gets what the guest says, or -1 with errno. It is gone again if this made it and the start fails. */
+int vmhi_kvm_open_output(vmhi_kvm_starting *starting, const char *path);
+/* The start has made it; it is gone again if that fails. */
+void     vmhi_kvm_made(vmhi_kvm_starting *starting, const char *path);
 gboolean vmhi_kvm_start_end(vmhi_kvm_starting *starting, const vmh_spec *spec, gboolean paused, vmh_error **error);
 gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, gboolean paused,
                         vmh_error **error);
@@ -193,6 +199,8 @@ gboolean vmhi_kvm_check_files(const vmh_spec *spec, vmh_error **error);
 /* --- stop.c --- */
 /* Ends it whatever it does; returns when it has ended. */
 gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error **error);
+/* After a VM's end: what its start made outside of its directory goes. */
+void vmhi_kvm_clear_away(const vmhi_driver_host *host, const char *uuid);
 /* The process of this pidfd, which is asked by the connection first if there is one. FALSE: nothing ends it. */
 gboolean vmhi_kvm_end(int connection, int process);
 

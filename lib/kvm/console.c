@@ -4,7 +4,6 @@
  * console without a type is one of a VM that was made when there was only the serial port.
  */
 #include "kvm/common.h"
-#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -92,13 +91,20 @@ static int refuse_socket(vmh_error **error, const char *property, const char *pa
     return -1;
 }
 
-static int listen_at(const char *path, const char *property, vmh_error **error)
+/* FALSE: it is too long. */
+static gboolean address_of(const char *path, struct sockaddr_un *address)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    return g_strlcpy(address->sun_path, path, sizeof(address->sun_path)) < sizeof(address->sun_path);
+}
+
+static int listen_at(vmhi_kvm_starting *starting, const char *path, const char *property, vmh_error **error)
+{
+    struct sockaddr_un address;
     const char        *why;
     int                listener;
 
-    if (g_strlcpy(address.sun_path, path, sizeof(address.sun_path)) >= sizeof(address.sun_path))
+    if (!address_of(path, &address))
         return refuse_socket(error, property, path, VMH_ERR_VALUE, "the path of a socket has at most 107 bytes");
     why = obstacle(&address);
     if (why)
@@ -106,22 +112,24 @@ static int listen_at(const char *path, const char *property, vmh_error **error)
     g_unlink(path);
     listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (listener >= 0 && bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-        listen(listener, 1) == 0)
+        listen(listener, 1) == 0) {
+        vmhi_kvm_made(starting, path);
         return listener;
+    }
     refuse_socket(error, property, path, vmhi_kvm_file_error(errno), g_strerror(errno));
     vmhi_kvm_close(listener);
     return -1;
 }
 
-static int open_console(const char *to, const char *property, uint64_t *kind, vmh_error **error)
+static int open_console(vmhi_kvm_starting *starting, const char *to, const char *property, uint64_t *kind,
+                        vmh_error **error)
 {
     int file;
 
     *kind = g_str_has_prefix(to, "unix:") ? WIRE_SERIAL_LISTENER : WIRE_SERIAL_FILE;
     if (*kind == WIRE_SERIAL_LISTENER)
-        return listen_at(to + strlen("unix:"), property, error);
-    /* Neither this nor the VMM waits for a pipe. */
-    file = open(to + strlen("file:"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+        return listen_at(starting, to + strlen("unix:"), property, error);
+    file = vmhi_kvm_open_output(starting, to + strlen("file:"));
     if (file < 0)
         vmhi_error_set_native(error, vmhi_kvm_file_error(errno), VMHI_KVM, errno, property, "%s: cannot open %s: %s",
                               property, to, g_strerror(errno));
@@ -136,7 +144,7 @@ static gboolean add_console(vmhi_kvm_starting *starting, const vmh_spec *spec, c
     g_autofree char    *path = vmhi_path("console", id, "to");
     struct wire_message message;
     uint64_t            kind = WIRE_SERIAL_FILE;
-    const int           descriptor = is_opened ? -1 : open_console(to, path, &kind, error);
+    const int           descriptor = is_opened ? -1 : open_console(starting, to, path, &kind, error);
     gboolean            done;
 
     if (!is_opened && descriptor < 0)
@@ -161,6 +169,22 @@ gboolean vmhi_kvm_add_consoles(vmhi_kvm_starting *starting, const vmh_spec *spec
     for (guint i = 0; done && ids[i]; i++)
         done = add_console(starting, spec, ids[i], error);
     return done;
+}
+
+/* --- at the end --- */
+
+void vmhi_kvm_remove_sockets(const vmhi_driver_host *host, const char *uuid)
+{
+    g_autoptr(vmh_spec) spec = vmhi_kvm_read(host, uuid, VMHI_KVM_RUNNING, NULL);
+    g_auto(GStrv) ids = spec ? vmhi_spec_ids(spec, "console") : NULL;
+    struct sockaddr_un address;
+
+    for (guint i = 0; ids && ids[i]; i++) {
+        const char *to = leaf(spec, ids[i], "to");
+
+        if (to && g_str_has_prefix(to, "unix:") && address_of(to + strlen("unix:"), &address) && !obstacle(&address))
+            g_unlink(address.sun_path);
+    }
 }
 
 /* --- to whoever opens one --- */

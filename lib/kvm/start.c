@@ -15,6 +15,7 @@ struct vmhi_kvm_starting {
     int                     ours; /* our end of the first connection */
     int                     process;
     int                     table[TABLE];
+    GPtrArray              *made; /* paths that a start that fails removes */
     struct wire_message     message;
     guint                   posted; /* requests whose replies were not collected yet */
 };
@@ -49,6 +50,23 @@ static gboolean check_file(const vmh_spec *spec, const char *property, vmh_error
 gboolean vmhi_kvm_check_files(const vmh_spec *spec, vmh_error **error)
 {
     return check_file(spec, "boot.kernel", error) && check_file(spec, "boot.initrd", error);
+}
+
+void vmhi_kvm_made(vmhi_kvm_starting *s, const char *path)
+{
+    g_ptr_array_add(s->made, g_strdup(path));
+}
+
+/* Neither this nor the VMM waits for a pipe. */
+int vmhi_kvm_open_output(vmhi_kvm_starting *s, const char *path)
+{
+    const int how = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    const int made = open(path, how | O_EXCL, 0600);
+
+    if (made < 0)
+        return errno == EEXIST ? open(path, how, 0600) : -1;
+    vmhi_kvm_made(s, path);
+    return made;
 }
 
 /* --- the table of descriptors --- */
@@ -266,7 +284,7 @@ static gboolean tell_debug(vmhi_kvm_starting *s, vmh_error **error)
     wire_begin(&s->message, WIRE_DEBUG, 1);
     wire_put_u64(&s->message, WIRE_T_ADDRESS, port);
     if (path) {
-        file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+        file = vmhi_kvm_open_output(s, path);
         if (file < 0) {
             vmhi_error_set_native(error, vmhi_kvm_file_error(errno), VMHI_KVM, errno, "debug.console",
                                   "debug.console: cannot open %s: %s", path, g_strerror(errno));
@@ -391,6 +409,8 @@ static void give_up(vmhi_kvm_starting *s, gboolean answers)
 
         g_unlink(path);
     }
+    for (guint i = 0; i < s->made->len; i++)
+        g_unlink(s->made->pdata[i]);
     vmhi_kvm_group_remove(s->host, s->uuid);
 }
 
@@ -398,6 +418,7 @@ static void free_starting(vmhi_kvm_starting *s)
 {
     vmhi_kvm_close(s->ours);
     vmhi_kvm_reap(s->host, s->process);
+    g_ptr_array_unref(s->made);
     g_free(s->uuid);
     g_free(s);
 }
@@ -409,7 +430,8 @@ vmhi_kvm_starting *vmhi_kvm_start_begin(const vmhi_driver_host *host, const char
 
     *s = (vmhi_kvm_starting){
         .host = host, .uuid = g_strdup(uuid), .ours = -1, .process = -1, .table = {-1, -1, -1, -1}};
-    vmhi_kvm_group_remove(host, uuid); /* of a VMM whose end nobody saw */
+    s->made = g_ptr_array_new_with_free_func(g_free);
+    vmhi_kvm_clear_away(host, uuid); /* of a VMM whose end nobody saw */
     done = make_table(s, error) && spawn(s, error);
     close_table(s);
     if (done)

@@ -57,6 +57,12 @@ static gboolean end_peer(int connection)
     return ended;
 }
 
+void vmhi_kvm_clear_away(const vmhi_driver_host *host, const char *uuid)
+{
+    vmhi_kvm_group_remove(host, uuid);
+    vmhi_kvm_remove_sockets(host, uuid);
+}
+
 gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error **error)
 {
     const int connection = vmhi_kvm_connect(host, uuid, VMHI_KVM_PATIENCE_S);
@@ -69,7 +75,7 @@ gboolean vmhi_kvm_stop(const vmhi_driver_host *host, const char *uuid, vmh_error
     ended = end_peer(connection);
     close(connection);
     if (ended)
-        vmhi_kvm_group_remove(host, uuid);
+        vmhi_kvm_clear_away(host, uuid);
     else
         vmhi_error_set(error, VMH_ERR_HYPERVISOR, "the VM's process cannot be ended");
     return ended;

@@ -207,7 +207,7 @@ void vmhi_kvm_remove(const vmhi_driver_host *host, const char *uuid, const char 
 
     if (g_strcmp0(target, uuid) == 0)
         g_unlink(link);
-    vmhi_kvm_group_remove(host, uuid);
+    vmhi_kvm_clear_away(host, uuid);
     for (gsize i = 0; i < G_N_ELEMENTS(files); i++) {
         g_autofree char *path = vmhi_kvm_path(host, uuid, files[i]);
 

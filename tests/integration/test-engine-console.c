@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -155,6 +156,11 @@ START_TEST(each_goes_where_it_is_told)
 }
 END_TEST
 
+static gboolean is_there(const char *path)
+{
+    return g_file_test(path, G_FILE_TEST_EXISTS);
+}
+
 /* Its name is there when it has ended. */
 static void leave_socket(const char *path)
 {
@@ -191,6 +197,36 @@ START_TEST(a_socket_replaces_nothing_but_a_socket)
 }
 END_TEST
 
+/* What a start made goes with it, and nothing that was there. */
+START_TEST(what_a_start_made_goes)
+{
+    g_autoptr(vmh_host) host = vmh_host_open(engine_uri(), NULL, 0, NULL);
+    g_autofree char *place = engine_file("socket");
+    g_autofree char *log = engine_file("log"), *old = engine_file("old"), *debug = engine_file("debug");
+    g_autofree char *list = g_strdup_printf("console.a.to=unix:%s console.b.to=file:%s console.c.to=file:%s "
+                                            "debug.console=%s",
+                                            place, log, old, debug);
+    g_autofree char *failing = g_strconcat(list, " disk.none.path=/nonexistent", NULL);
+    g_autoptr(vmh_spec) spec = consoles("goes", list);
+    g_autoptr(vmh_error) error = NULL;
+    g_autoptr(vmh_vm) vm = NULL;
+
+    ck_assert(g_file_set_contents(old, "", 0, NULL));
+    refuses(host, failing, VMH_ERR_NOT_FOUND, "disk.none.path");
+    ck_assert(!is_there(place) && !is_there(log) && !is_there(debug) && is_there(old));
+    vm = create(host, spec, VMH_CREATE_START);
+    ck_assert(is_there(place) && is_there(log) && is_there(debug));
+    assert_ok(vmh_vm_stop(vm, 0, &error));
+    ck_assert(!is_there(place) && is_there(log)); /* and what the guest said stays */
+    /* Nobody could clear away, until it is deleted. */
+    assert_ok(vmh_vm_start(vm, 0, &error));
+    kill(engine_process(vm), SIGKILL);
+    ck_assert(test_wait_state(vm, VMH_VM_CRASHED, PATIENCE_MS));
+    assert_ok(vmh_vm_delete(vm, 0, &error));
+    ck_assert(!is_there(place));
+}
+END_TEST
+
 START_TEST(nobody_waits_for_a_pipe)
 {
     g_autoptr(vmh_host) host = vmh_host_open(engine_uri(), NULL, 0, NULL);
@@ -220,7 +256,7 @@ int main(void)
         one_console_is_the_serial_one, a_second_console_comes_with_an_update,
         each_is_opened_by_its_name,    a_vm_may_have_virtio_consoles_alone,
         each_goes_where_it_is_told,    a_socket_replaces_nothing_but_a_socket,
-        nobody_waits_for_a_pipe,
+        what_a_start_made_goes,        nobody_waits_for_a_pipe,
     };
 
     return engine_run("engine-console", tests, G_N_ELEMENTS(tests));
