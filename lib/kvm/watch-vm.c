@@ -121,7 +121,7 @@ static void take_event(vmhi_kvm_watched *vm, const struct wire_message *message)
     const uint64_t state = wire_u64(message, WIRE_T_STATE, WIRE_RUNNING);
     const char    *reason = wire_text(message, WIRE_T_REASON);
 
-    if (wire_header(message).type == WIRE_UNPLUGGED)
+    if (wire_header(message).type == WIRE_UNPLUGGED || wire_header(message).type == WIRE_LOST)
         vmhi_kvm_watched_changed(vm, "devices");
     if (wire_header(message).type != WIRE_STATE)
         return;

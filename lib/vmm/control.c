@@ -69,11 +69,11 @@ static void set_state(int state, const char *reason)
     tell_all(&event);
 }
 
-static void tell_unplugged(const char *name)
+static void tell_of_device(enum wire_type what, const char *name)
 {
     struct wire_message event;
 
-    wire_begin(&event, WIRE_UNPLUGGED, 0);
+    wire_begin(&event, what, 0);
     wire_put_text(&event, WIRE_T_NAME, name);
     tell_all(&event);
 }
@@ -355,10 +355,23 @@ static void on_ejected(void *data, uint32_t events)
 
         snprintf(name, sizeof(name), "%s", function->name);
         function->kind->destroy(function);
-        tell_unplugged(name);
+        tell_of_device(WIRE_UNPLUGGED, name);
     }
     if (vm->stats->state == WIRE_RUNNING)
         vm_release(vm);
+}
+
+static void on_lost(void *data, uint32_t events)
+{
+    const struct virtio_device *device;
+    uint64_t                    count;
+
+    (void)data;
+    (void)events;
+    if (read(vm->lost_descriptor, &count, sizeof(count)) < 0)
+        return;
+    while ((device = virtio_take_lost()))
+        tell_of_device(WIRE_LOST, device->name);
 }
 
 bool control_init(struct vm *machine, struct serial *port, int where, int first, int words)
@@ -372,6 +385,7 @@ bool control_init(struct vm *machine, struct serial *port, int where, int first,
         clients[i].descriptor = -1;
     /* Not by whoever bound it: it is the listener whom the other side takes for its peer. */
     return listen(listener, CLIENTS) == 0 && loop_add(vm->wish_descriptor, EPOLLIN, on_wish, NULL) &&
-           loop_add(vm->eject_descriptor, EPOLLIN, on_ejected, NULL) && add_client(first) &&
+           loop_add(vm->eject_descriptor, EPOLLIN, on_ejected, NULL) &&
+           loop_add(vm->lost_descriptor, EPOLLIN, on_lost, NULL) && add_client(first) &&
            loop_add(listener, EPOLLIN, on_connection, NULL);
 }

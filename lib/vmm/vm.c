@@ -42,8 +42,9 @@ bool vm_init(struct vm *vm, int kvm)
     bus_init(&vm->mmio);
     vm->wish_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     vm->eject_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return vm->wish_descriptor >= 0 && vm->eject_descriptor >= 0 && make_stats(vm) && vcpu_init() &&
-           getrandom(vm->generation, sizeof(vm->generation), 0) == sizeof(vm->generation);
+    vm->lost_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return vm->wish_descriptor >= 0 && vm->eject_descriptor >= 0 && vm->lost_descriptor >= 0 && make_stats(vm) &&
+           vcpu_init() && getrandom(vm->generation, sizeof(vm->generation), 0) == sizeof(vm->generation);
 }
 
 bool vm_set_machine(struct vm *vm, uint64_t memory, uint64_t cpus, struct failure *failure)

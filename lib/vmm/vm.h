@@ -77,6 +77,7 @@ struct vm {
     char            wish_reason[WIRE_TEXT];
     int             wish_descriptor;  /* an eventfd of the loop */
     int             eject_descriptor; /* likewise: devices were taken out */
+    int             lost_descriptor;  /* likewise: virtio_take_lost() has some */
 
     struct wire_stats *stats;
     int                stats_descriptor;

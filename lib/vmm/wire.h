@@ -51,9 +51,10 @@ enum wire_type {
 
     /* What a VMM sends: one reply to each request, with its id, and events, whose id is 0. */
     WIRE_DONE = 0x100,
-    WIRE_FAILED = 0x101,   /* CODE, MESSAGE, PROPERTY */
-    WIRE_STATE = 0x102,    /* STATE, REASON */
-    WIRE_UNPLUGGED = 0x103 /* NAME: the guest let go of it, and it is gone */
+    WIRE_FAILED = 0x101,    /* CODE, MESSAGE, PROPERTY */
+    WIRE_STATE = 0x102,     /* STATE, REASON */
+    WIRE_UNPLUGGED = 0x103, /* NAME: the guest let go of it, and it is gone */
+    WIRE_LOST = 0x104       /* NAME: what it is attached to is gone, and it is of no use any more */
 };
 
 enum wire_tag {
@@ -85,7 +86,7 @@ enum wire_tag {
     WIRE_T_CPU_SET = 41, /* WIRE_CPU_SET bytes, a bit for each CPU from the lowest on */
     WIRE_T_CORES = 65,
     WIRE_T_THREADS = 66,
-    WIRE_T_CPUID = 67, /* KVM's struct kvm_cpuid2, as KVM_GET_SUPPORTED_CPUID tells; absent, the VMM asks itself */
+    WIRE_T_CPUID = 67,   /* KVM's struct kvm_cpuid2, as KVM_GET_SUPPORTED_CPUID tells; absent, the VMM asks itself */
     WIRE_T_DEVICES = 24, /* the names of those that can be unplugged, a line each */
     WIRE_T_LIMITS = 75 /* numbers of 64 bits, as WIRE_LIMIT_… counts them; those that are 0, or beyond its end, are no
                           limit */

@@ -171,6 +171,33 @@ START_TEST(frames_go_both_ways)
 }
 END_TEST
 
+/* Whoever watches looks why the guest has no network any more. */
+START_TEST(a_tap_that_is_deleted_is_told)
+{
+    g_autoptr(vmh_error) error = NULL;
+    g_autoptr(vmh_event) event = NULL;
+
+    if (geteuid() != 0)
+        return;
+    ck_assert_int_eq(unshare(CLONE_NEWNET), 0);
+    g_free(RUN("ip", "tuntap", "add", "tap0", "mode", "tap"));
+    g_free(RUN("ip", "link", "set", "tap0", "up"));
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_spec) spec = net_spec();
+    g_autofree char *name = test_text(spec, "name");
+    vmh_spec_set_str(spec, "nic.lan.tap", "tap0", NULL);
+    vmh_spec_set_str(spec, "boot.cmdline", "echo=1", NULL);
+    g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START);
+    g_autoptr(vmh_queue) queue = vmh_queue_new(host, "vm", 0, NULL);
+    g_free(RUN("ip", "link", "delete", "tap0"));
+    event = test_wait_event(queue, VMH_EVENT_VM_CHANGED, name, PATIENCE_MS);
+    ck_assert_ptr_nonnull(event);
+    ck_assert_str_eq(vmh_event_str(event, "reason"), "devices");
+    ck_assert_int_eq(vmh_vm_state(vm), VMH_VM_RUNNING);
+    assert_ok(vmh_vm_stop(vm, 0, &error));
+}
+END_TEST
+
 /* --- a descriptor --- */
 
 /* A tap of this test's own, which is there until nobody has it open. */
@@ -374,6 +401,7 @@ int main(void)
 {
     const TTest *const tests[] = {
         frames_go_both_ways,
+        a_tap_that_is_deleted_is_told,
         a_given_tap_outlives_the_programs_own_and_a_reset,
         a_program_without_rights_is_given_a_tap,
         a_macvtap_is_given,

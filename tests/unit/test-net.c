@@ -16,9 +16,12 @@
 #include <linux/virtio_net.h>
 #include <linux/virtio_pci.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 enum {
     HEADER = sizeof(struct virtio_net_hdr_v1),
@@ -463,6 +466,72 @@ START_TEST(a_tap_of_one_queue_is_refused)
 }
 END_TEST
 
+/* --- what it is attached to goes --- */
+
+static uint64_t link_is_up(void)
+{
+    return load(&vm.mmio, driven(DEVICE + offsetof(struct virtio_net_config, status)), 2) & VIRTIO_NET_S_LINK_UP;
+}
+
+static int64_t used_us(void)
+{
+    struct timespec used;
+
+    ck_assert_int_eq(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used), 0);
+    return used.tv_sec * G_USEC_PER_SEC + used.tv_nsec / 1000;
+}
+
+/* The guest and the control thread are told once, and nobody goes on asking. */
+static void expect_loss(void)
+{
+    struct pollfd wait = {.fd = vm.lost_descriptor, .events = POLLIN};
+    int64_t       before;
+
+    ck_assert_int_eq(poll(&wait, 1, MACHINE_PATIENCE_S * 1000), 1);
+    ck_assert(link_is_up());
+    ck_assert_ptr_eq(virtio_take_lost(), virtio_find("nic.lan"));
+    ck_assert(!link_is_up());
+    ck_assert_ptr_null(virtio_take_lost());
+    before = used_us();
+    g_usleep(200000);
+    ck_assert_int_lt(used_us() - before, 50000);
+}
+
+START_TEST(a_stream_that_ends_is_told_once)
+{
+    plug_stream();
+    give();
+    close(outside);
+    expect_loss();
+    ck_assert(comes(RX0, 1));
+    /* A driver that begins anew finds it so. */
+    start_driver(BASIC, 2);
+    ck_assert(!link_is_up());
+    send_frame(TX0, 0);
+    ck_assert(comes(TX0, 1));
+    ck_assert_ptr_null(virtio_take_lost());
+    pci_power_off();
+}
+END_TEST
+
+START_TEST(a_tap_that_is_deleted_is_told_once)
+{
+    if (!plug_tap())
+        return;
+    start_driver(MULTIPLE, 5);
+    ck_assert_uint_eq(set_pairs(CONTROL, 2), VIRTIO_NET_OK);
+    /* That one queue of it comes and goes is no loss. */
+    for (uint16_t i = 0; i < 50; i++)
+        ck_assert_uint_eq(set_pairs(CONTROL, (uint16_t)(1 + i % 2)), VIRTIO_NET_OK);
+    ck_assert_ptr_null(virtio_take_lost());
+    ck_assert_int_eq(system("ip link delete several"), 0);
+    expect_loss();
+    send_frame(TX0, 0);
+    ck_assert(comes(TX0, 1));
+    pci_power_off();
+}
+END_TEST
+
 /* While the device reads it: that race is the point. */
 __attribute__((no_sanitize("thread"))) static void write_garbage(GRand *random, unsigned queue)
 {
@@ -506,4 +575,5 @@ END_TEST
 UNIT_RUN("net", packets_go_both_ways, one_direction_waits_and_the_other_does_not, a_burst_goes_at_once,
          a_card_that_waits_is_reset, commands_without_sense_are_refused, the_control_queue_is_where_the_driver_looks,
          packets_come_by_the_pairs_in_use, packets_go_by_every_pair_in_use, a_tap_of_one_queue_is_refused,
+         a_stream_that_ends_is_told_once, a_tap_that_is_deleted_is_told_once,
          garbage_in_the_control_queue_does_no_harm)

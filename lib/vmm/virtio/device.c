@@ -106,6 +106,29 @@ void virtio_break(struct virtio_device *device)
         device->interrupt(device, VIRTIO_CONFIG_CHANGED);
 }
 
+void virtio_lose(struct virtio_device *device)
+{
+    const uint64_t one = 1;
+
+    atomic_store(&device->is_lost, true);
+    if (write(device->vm->lost_descriptor, &one, sizeof(one)) < 0)
+        abort(); /* nobody lets it count that far */
+}
+
+const struct virtio_device *virtio_take_lost(void)
+{
+    struct virtio_device *device = plugged;
+
+    while (device && !atomic_exchange(&device->is_lost, false))
+        device = device->next;
+    if (device && device->kind->lost) {
+        pthread_mutex_lock(&device->lock);
+        device->kind->lost(device);
+        pthread_mutex_unlock(&device->lock);
+    }
+    return device;
+}
+
 void virtio_kick(struct virtio_device *device, unsigned queue)
 {
     const uint64_t one = 1;

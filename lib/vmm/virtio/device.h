@@ -21,6 +21,8 @@ struct virtio_kind {
     unsigned writable_offset, writable_size;
     /* These limits, as WIRE_LIMIT_… counts them, hold from now on; or NULL. By the control thread. */
     void (*limit)(struct virtio_device *device, const uint64_t *limits);
+    /* What it is attached to is gone: the driver is told; or NULL. By the control thread, with the lock held. */
+    void (*lost)(struct virtio_device *device);
     /* The process ends: what is locked is for others now; or NULL. */
     void (*let_go)(struct virtio_device *device);
     /* Frees all of it; NULL where it is never taken out. */
@@ -43,6 +45,7 @@ struct virtio_device {
     int                       kicks[VIRTIO_QUEUES]; /* an eventfd each, by which the driver notifies */
     bool                      started;
     atomic_bool               needs_reset;
+    atomic_bool               is_lost; /* until the control thread has seen it */
     struct virtio_device     *next; /* of those that are plugged in */
     /* The transport's. From any thread; a queue's number, or VIRTIO_CONFIG_CHANGED. */
     void *transport;
@@ -65,6 +68,10 @@ void virtio_let_go(void);
 void virtio_destroy(struct virtio_device *device);
 /* The driver may reset it; nothing else works any more. From any thread. */
 void virtio_break(struct virtio_device *device);
+/* What it is attached to is gone. From any thread; the VM's lost_descriptor tells the control thread, which takes it. */
+void virtio_lose(struct virtio_device *device);
+/* One whose driver was just told of that, or NULL. */
+const struct virtio_device *virtio_take_lost(void);
 
 void virtio_kick(struct virtio_device *device, unsigned queue);
 

@@ -9,6 +9,7 @@
 #include <linux/if_tun.h>
 #include <linux/virtio_ids.h>
 #include <net/if.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -24,6 +25,7 @@ struct net {
     struct wire_line      *line;
     struct limiter         limiter;
     int                    kind;
+    atomic_bool            is_lost;
     struct virtqueue_chain command;
     unsigned               pair_count;
     struct netpair         pairs[];
@@ -112,6 +114,32 @@ static void serve_control(struct virtio_device *device)
         device->interrupt(device, number);
 }
 
+/* --- what it is attached to goes --- */
+
+/* A queue of a tap that is detached says the same as one of a tap that is gone, but the first is never detached. */
+static bool is_gone(const struct net *net)
+{
+    struct pollfd first = {.fd = net->pairs[0].descriptor};
+
+    return net->kind == WIRE_NIC_STREAM || (poll(&first, 1, 0) > 0 && first.revents & POLLERR);
+}
+
+static void check_lost(struct virtio_device *device)
+{
+    struct net *net = (struct net *)device;
+
+    if (is_gone(net) && !atomic_exchange(&net->is_lost, true))
+        virtio_lose(device);
+}
+
+static void unplug_cable(struct virtio_device *device)
+{
+    const uint16_t status = 0;
+
+    memcpy(device->config + offsetof(struct virtio_net_config, status), &status, sizeof(status));
+    device->interrupt(device, VIRTIO_CONFIG_CHANGED);
+}
+
 /* --- its life --- */
 
 static void set_offload(const struct net *net)
@@ -195,6 +223,8 @@ static bool make_pair(struct net *net, unsigned index, int descriptor, struct fa
     pair->kind = net->kind;
     pair->descriptor = descriptor;
     pair->serve_control = serve_control;
+    pair->is_lost = &net->is_lost;
+    pair->check_lost = check_lost;
     pair->is_active = index == 0;
     if (!netpair_init(pair, &net->limiter))
         return fail(failure, WIRE_HOST, NULL, "no timer for a NIC's queue: %s", strerror(errno));
@@ -249,6 +279,7 @@ static bool build(struct net *net, struct vm *vm, const struct net_options *opti
                                             .start = start,
                                             .stop = stop,
                                             .limit = set_limits,
+                                            .lost = unplug_cable,
                                             .destroy = remove_nic};
     const unsigned                  queues = options->pairs * NETPAIR_QUEUES + (options->pairs > 1 ? 1 : 0);
 

@@ -163,11 +163,13 @@ static bool receive_from_tap(struct netpair *pair)
 {
     const ssize_t got = read(pair->descriptor, pair->in.bytes, sizeof(pair->in.bytes));
 
+    if (got < 0 && errno == EBADFD)
+        pair->check_lost(pair->device);
     pair->in.size = got > (ssize_t)HEADER ? (size_t)got : 0;
     return pair->in.size > 0;
 }
 
-/* Reads as much as is missing of the length, then of the packet. true when it is complete; -1: the peer is gone. */
+/* Reads as much as is missing of the length, then of the packet. true when it is complete. */
 static bool receive_from_stream(struct netpair *pair)
 {
     for (;;) {
@@ -177,8 +179,8 @@ static bool receive_from_stream(struct netpair *pair)
         const ssize_t got = recv(pair->descriptor, place, goal - pair->in.done, MSG_DONTWAIT);
 
         if (got <= 0) {
-            if (got == 0)
-                pair->expected = UINT32_MAX;
+            if (got == 0 || (errno != EAGAIN && errno != EINTR))
+                pair->check_lost(pair->device);
             return false;
         }
         pair->in.done += (size_t)got;
@@ -193,15 +195,10 @@ static bool receive_from_stream(struct netpair *pair)
         memcpy(&pair->expected, pair->in.bytes + HEADER - LENGTH, LENGTH);
         pair->expected = ntohl(pair->expected);
         if (!pair->expected || pair->expected > NETPAIR_PACKET - HEADER) {
-            pair->expected = UINT32_MAX; /* nothing that follows makes sense */
+            pair->check_lost(pair->device); /* nothing that follows makes sense */
             return false;
         }
     }
-}
-
-static bool is_gone(const struct netpair *pair)
-{
-    return pair->kind == WIRE_NIC_STREAM && pair->expected == UINT32_MAX;
 }
 
 static bool receive(struct netpair *pair)
@@ -210,7 +207,8 @@ static bool receive(struct netpair *pair)
 
     if (is_there)
         return true;
-    is_there = pair->kind == WIRE_NIC_TAP ? receive_from_tap(pair) : !is_gone(pair) && receive_from_stream(pair);
+    if (!*pair->is_lost)
+        is_there = pair->kind == WIRE_NIC_TAP ? receive_from_tap(pair) : receive_from_stream(pair);
     pair->in.is_paid = false;
     if (!is_there)
         gate_rest(&pair->gates[NETPAIR_RX]);
@@ -299,7 +297,7 @@ static uint64_t next_opening(const struct netpair *pair)
     return next;
 }
 
-/* What is waited for outside. A descriptor that is asked nothing would tell errors for ever. */
+/* What is waited for outside. A descriptor that is asked nothing, or is lost, would tell errors for ever. */
 static void choose_waits(struct netpair *pair, struct pollfd *waits, bool has_room)
 {
     const bool     takes = has_room && !pair->gates[NETPAIR_RX].is_waiting;
@@ -309,7 +307,7 @@ static void choose_waits(struct netpair *pair, struct pollfd *waits, bool has_ro
     if (pair->is_active)
         events = (short)((takes ? POLLIN : 0) | (pair->out.done < pair->out.size ? POLLOUT : 0));
     waits[OUTSIDE].events = events;
-    waits[OUTSIDE].fd = events && !is_gone(pair) ? pair->descriptor : -1;
+    waits[OUTSIDE].fd = events && !*pair->is_lost ? pair->descriptor : -1;
     waits[TIMER].fd = opening ? pair->timer : -1;
     if (opening)
         rate_alarm(pair->timer, opening);

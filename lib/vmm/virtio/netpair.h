@@ -25,9 +25,12 @@ struct netpair {
     int                   kind; /* WIRE_NIC_… */
     int                   descriptor;
     atomic_bool           is_active; /* of a card's pairs the driver chooses how many carry packets */
+    atomic_bool          *is_lost;   /* the device's: nothing comes from outside any more */
     /* Served along with this pair; -1: there is none. */
     int control;
     void (*serve_control)(struct virtio_device *device);
+    /* The descriptor says that what it was of is gone, or that this queue of it is detached. */
+    void (*check_lost)(struct virtio_device *device);
 
     pthread_t              thread;
     bool                   has_thread;
