@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Requests by which a machine gets its parts, one function each. */
 #include "parts.h"
+#include "capability.h"
 #include "cpuid.h"
 #include "device/debug.h"
 #include "device/pci.h"
@@ -37,7 +38,8 @@ static bool do_machine(struct failure *failure)
 
     if (cpuid && !cpuid_take(cpuid, length))
         return fail(failure, WIRE_VALUE, NULL, "what KVM offers came in another form");
-    return vm_set_machine(vm, wire_u64(message, WIRE_T_MEMORY, 0), cpus, failure) &&
+    return capability_check(vm->kvm, capability_ask, failure) &&
+           vm_set_machine(vm, wire_u64(message, WIRE_T_MEMORY, 0), cpus, failure) &&
            vm_set_topology(vm, wire_u64(message, WIRE_T_CORES, cpus), wire_u64(message, WIRE_T_THREADS, 1), failure);
 }
 

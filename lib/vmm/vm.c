@@ -246,11 +246,23 @@ void vm_wants(struct vm *vm, enum vm_wish wish, const char *format, ...)
     pthread_mutex_unlock(&vm->lock);
 }
 
+/* A guest may name a CPU or an address to which no interrupt goes. All else is KVM's: a guest would wait for ever. */
+static bool interrupt(struct vm *vm, unsigned long request, const void *what)
+{
+    if (vm->descriptor < 0)
+        return false;
+    if (ioctl(vm->descriptor, request, what) >= 0)
+        return true;
+    if (errno != EPERM && errno != EINVAL)
+        vm_wants(vm, VM_CRASH, "KVM refuses to interrupt the guest: %s", strerror(errno));
+    return false;
+}
+
 void vm_set_line(struct vm *vm, unsigned line, bool level)
 {
     const struct kvm_irq_level what = {.irq = line, .level = level};
 
-    ioctl(vm->descriptor, KVM_IRQ_LINE, &what);
+    interrupt(vm, KVM_IRQ_LINE, &what);
 }
 
 void vm_interrupt(struct vm *vm, unsigned line)
@@ -264,7 +276,7 @@ bool vm_message_interrupt(struct vm *vm, uint64_t address, uint32_t data)
     const struct kvm_msi message = {
         .address_lo = (uint32_t)address, .address_hi = (uint32_t)(address >> 32), .data = data};
 
-    return ioctl(vm->descriptor, KVM_SIGNAL_MSI, &message) >= 0;
+    return interrupt(vm, KVM_SIGNAL_MSI, &message);
 }
 
 void vm_set_state(struct vm *vm, int state, const char *reason)
