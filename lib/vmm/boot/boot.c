@@ -7,6 +7,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+/* Of a kernel's file, with all that debuggers want of it. */
+enum { KERNEL_MOST = 1 << 30 };
+
 bool boot_copy(struct vm *vm, uint64_t address, const void *data, uint64_t size)
 {
     return memory_write(&vm->memory, address, data, size);
@@ -68,27 +71,40 @@ unsigned boot_memory_map(const struct vm *vm, struct boot_range ranges[BOOT_RANG
     return count;
 }
 
+/* Whoever asks for one of these places would find something else there. */
+bool boot_may_take(const struct vm *vm, const char *property, uint64_t start, uint64_t size, struct failure *failure)
+{
+    const bool is_flat = vm->kernel_kind == WIRE_KERNEL_FLAT;
+    const bool is_real = is_flat && vm->flat_mode == WIRE_MODE_REAL;
+    const struct {
+        uint64_t    start, end;
+        const char *what;
+    } taken[] = {
+        {0, is_real ? BOOT_PARAMETERS : BOOT_FREE, "what the first CPU is entered with"},
+        {BOOT_CMDLINE, is_flat ? BOOT_CMDLINE + VM_CMDLINE + 1 : BOOT_TEXTS_END, "the command line"},
+        {BOOT_EBDA, is_real ? UINT64_MAX : BOOT_MEGABYTE,
+         is_real ? "what real mode does not reach" : "ACPI's tables"},
+    };
+
+    for (size_t i = 0; size && i < sizeof(taken) / sizeof(taken[0]); i++) {
+        if (start < taken[i].end && start + size > taken[i].start)
+            return fail(failure, WIRE_VALUE, property,
+                        "%llu bytes of it are to lie at %#llx, but from %#llx to %#llx there is %s",
+                        (unsigned long long)size, (unsigned long long)start, (unsigned long long)taken[i].start,
+                        (unsigned long long)(taken[i].end - 1), taken[i].what);
+    }
+    return true;
+}
+
 /* It lies in memory that nothing else is written to, and where its mode reaches. */
 static bool check_flat(const struct vm *vm, uint64_t size, struct failure *failure)
 {
-    const bool     is_real = vm->flat_mode == WIRE_MODE_REAL;
     const uint64_t start = vm->flat_address, low = memory_low(&vm->memory);
-    const struct {
-        uint64_t start, end;
-    } taken[] = {{0, is_real ? BOOT_PARAMETERS : BOOT_FREE},
-                 {BOOT_CMDLINE, BOOT_CMDLINE + VM_CMDLINE + 1},
-                 {BOOT_EBDA, is_real ? UINT64_MAX : BOOT_MEGABYTE}};
 
     if (size > low || start > low - size)
         return fail(failure, WIRE_VALUE, "boot.address", "%llu bytes at %#llx do not fit into the guest's memory",
                     (unsigned long long)size, (unsigned long long)start);
-    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
-        if (start < taken[i].end && start + size > taken[i].start)
-            return fail(failure, WIRE_VALUE, "boot.address",
-                        "%llu bytes at %#llx: what lies from %#llx on is not for a flat binary in this mode",
-                        (unsigned long long)size, (unsigned long long)start, (unsigned long long)taken[i].start);
-    }
-    return true;
+    return boot_may_take(vm, "boot.address", start, size, failure);
 }
 
 static bool load_flat(struct vm *vm, const struct boot_file *file, struct failure *failure)
@@ -157,8 +173,10 @@ bool boot_load(struct vm *vm, struct failure *failure)
         return fail(failure, WIRE_VALUE, "boot.kernel", "there is nothing to boot");
     if (!size_of(vm->kernel.descriptor, "boot.kernel", &file.size, failure))
         return false;
-    if (file.size > vm->memory.size)
-        return fail(failure, WIRE_VALUE, "boot.kernel", "its %llu bytes do not fit into the guest's memory",
+    if (file.size > vm->memory.size || file.size > KERNEL_MOST)
+        return fail(failure, WIRE_VALUE, "boot.kernel",
+                    file.size > KERNEL_MOST ? "its %llu bytes are no kernel's: 1 GiB is the most"
+                                            : "its %llu bytes do not fit into the guest's memory",
                     (unsigned long long)file.size);
     data = mmap(NULL, file.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED)

@@ -11,6 +11,8 @@ enum {
     BOOT_STACK = 0x8ff0,
     BOOT_FREE = 0xf000, /* the end of the tables that the first CPU is entered with */
     BOOT_CMDLINE = 0x20000,
+    BOOT_TEXTS = BOOT_CMDLINE + 0x1000, /* of multiboot's modules */
+    BOOT_TEXTS_END = BOOT_TEXTS + VM_MODULES * (VM_CMDLINE + 1),
     BOOT_EBDA = 0x9fc00,       /* the end of what is usable below 1 MiB */
     BOOT_GENERATION = 0xdf000, /* a page of its own, as its specification wants it */
     BOOT_TABLES = 0xe0000,
@@ -39,6 +41,9 @@ bool boot_is_bzimage(const struct boot_file *file);
 bool boot_load_bzimage(struct vm *vm, const struct boot_file *file, struct failure *failure);
 bool boot_is_multiboot(const struct boot_file *file);
 bool boot_load_multiboot(struct vm *vm, const struct boot_file *file, struct failure *failure);
+
+/* Whether a kernel may lie there: not where what it is told is written. The failure names the property. */
+bool boot_may_take(const struct vm *vm, const char *property, uint64_t start, uint64_t size, struct failure *failure);
 
 /* Copies a file to the guest, wholly or not at all. */
 bool boot_copy(struct vm *vm, uint64_t address, const void *data, uint64_t size);

@@ -91,7 +91,8 @@ static bool load_segment(struct vm *vm, const struct elf *elf, const struct segm
     if (!memory_at(&vm->memory, segment->address, segment->memory_size))
         return fail(failure, WIRE_VALUE, "memory.size", "the kernel wants %llu bytes at %#llx, where no memory is",
                     (unsigned long long)segment->memory_size, (unsigned long long)segment->address);
-    return boot_copy(vm, segment->address, elf->file->data + segment->offset, segment->file_size);
+    return boot_may_take(vm, "boot.kernel", segment->address, segment->memory_size, failure) &&
+           boot_copy(vm, segment->address, elf->file->data + segment->offset, segment->file_size);
 }
 
 /* The entry point in a PVH note of this segment, or 0. */

@@ -33,8 +33,8 @@ struct range {
     uint32_t type;
 } __attribute__((packed));
 
-/* Where the modules' list and texts go. */
-enum { MODULES = BOOT_START_INFO + 0x100, MAP = BOOT_START_INFO + 0x400, TEXTS = BOOT_CMDLINE + 0x1000 };
+/* Where the modules' list and the map go. */
+enum { MODULES = BOOT_START_INFO + 0x100, MAP = BOOT_START_INFO + 0x400 };
 
 static bool find_header(const struct boot_file *file, struct header *header, uint64_t *at)
 {
@@ -77,13 +77,14 @@ static bool load_by_addresses(struct vm *vm, const struct boot_file *file, const
     if (!memory_at(&vm->memory, header->load_address, *end - header->load_address))
         return fail(failure, WIRE_VALUE, "memory.size", "the kernel wants the memory from %#x to %#llx",
                     header->load_address, (unsigned long long)*end);
-    return boot_copy(vm, header->load_address, file->data + (at - before), size);
+    return boot_may_take(vm, "boot.kernel", header->load_address, *end - header->load_address, failure) &&
+           boot_copy(vm, header->load_address, file->data + (at - before), size);
 }
 
 static bool load_modules(struct vm *vm, uint64_t end, struct information *information, struct failure *failure)
 {
     uint64_t limit = memory_low(&vm->memory);
-    uint64_t text = TEXTS;
+    uint64_t text = BOOT_TEXTS;
 
     for (unsigned i = 0; i < vm->module_count; i++) {
         const char   *cmdline = vm->modules[i].cmdline;
