@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Guests that are programs: flat binaries in each mode, and drivers of disks whose work the host sees. */
+/* Guests that are programs: flat binaries in each mode, multiboot kernels, and drivers whose work the host sees. */
 #include "engine.h"
 
 #include <glib/gstdio.h>
@@ -65,6 +65,32 @@ START_TEST(a_guest_leaves_by_every_way)
 
         ck_assert_uint_eq(engine_value(words, "count"), 100);
         ck_assert_uint_gt(engine_value(words, "cycles"), 0);
+    }
+}
+END_TEST
+
+/* --- multiboot --- */
+
+START_TEST(a_multiboot_kernel_is_told_what_goes_with_it)
+{
+    static const char *const forms[] = {"elf", "flat"}, *const cmdlines[] = {"", "quiet root=/dev/vda a=\"b c\""};
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autofree char *module = engine_file("module");
+
+    ck_assert(g_file_set_contents(module, "what it brings", -1, NULL));
+    for (guint i = 0; i < 4; i++) {
+        g_autofree char *kernel = g_strconcat(MULTIBOOT_GUEST, forms[i / 2], NULL);
+        g_autoptr(vmh_spec) spec = engine_flat_spec("multiboot", kernel, cmdlines[i % 2]);
+        g_autofree char *expected =
+            g_strdup_printf("multiboot\nflags=%d\ncmdline: %s\nupper=%d\nusable=%d\nmodules=%d\n%s", 0x4d,
+                            cmdlines[i % 2], 31 << 10, 31 << 10, i % 2, i % 2 ? "module: [] what it brings\n" : "");
+        g_autofree char *words = NULL;
+
+        ck_assert_int_eq(vmh_spec_set(spec, "boot.format", "auto", NULL), 0);
+        if (i % 2)
+            vmh_spec_set_str(spec, "boot.initrd", module, NULL);
+        words = run_guest(host, spec);
+        ck_assert_str_eq(words, expected);
     }
 }
 END_TEST
@@ -204,8 +230,13 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        a_flat_binary_begins_in_its_mode,    a_guest_leaves_by_every_way,    what_the_guest_writes_is_in_the_file,
-        the_guest_reads_what_is_in_the_file, a_readonly_disk_stays_as_it_is, dirtied_memory_is_counted,
+        a_flat_binary_begins_in_its_mode,
+        a_guest_leaves_by_every_way,
+        what_the_guest_writes_is_in_the_file,
+        the_guest_reads_what_is_in_the_file,
+        a_readonly_disk_stays_as_it_is,
+        dirtied_memory_is_counted,
+        a_multiboot_kernel_is_told_what_goes_with_it,
     };
 
     return engine_run("engine-guests", tests, G_N_ELEMENTS(tests));
