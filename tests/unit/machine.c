@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the tests of devices share; see machine.h. */
+/* What the tests of devices share, and fuzzers use as well; see machine.h. */
 #include "machine.h"
 #include "device/power.h"
 #include "loop.h"
-#include "unit.h"
 #include "virtio/mmio.h"
+#include <glib.h>
 #include <linux/pci_regs.h>
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_pci.h>
@@ -18,11 +18,11 @@ static bool     is_mmio;
 
 void make_machine(void)
 {
-    ck_assert(loop_init());
-    ck_assert(vm_init(&vm, -1));
-    ck_assert(memory_create(&vm.memory, MACHINE_MEMORY));
-    ck_assert(power_init(&vm));
-    ck_assert(pci_init(&vm));
+    g_assert_true(loop_init());
+    g_assert_true(vm_init(&vm, -1));
+    g_assert_true(memory_create(&vm.memory, MACHINE_MEMORY));
+    g_assert_true(power_init(&vm));
+    g_assert_true(pci_init(&vm));
 }
 
 uint64_t load(struct bus *bus, uint64_t address, unsigned size)
@@ -166,7 +166,7 @@ struct ring set_up_ring(uint16_t index, uint64_t address)
 void go(void)
 {
     set_status(get_status() | VIRTIO_CONFIG_S_DRIVER_OK);
-    ck_assert_uint_eq(get_status() & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
+    g_assert_false(get_status() & VIRTIO_CONFIG_S_NEEDS_RESET);
 }
 
 void notify(const struct ring *ring)
@@ -198,7 +198,8 @@ static void wait_until(bool (*is_so)(const struct ring *, uint16_t), const struc
     const gint64 limit = g_get_monotonic_time() + MACHINE_PATIENCE_S * G_USEC_PER_SEC;
 
     while (!is_so(ring, count)) {
-        ck_assert_msg(g_get_monotonic_time() < limit, "%s", what);
+        if (g_get_monotonic_time() > limit)
+            g_error("%s", what);
         g_usleep(20);
     }
 }
