@@ -13,17 +13,22 @@
 #include "virtio/rng.h"
 #include "virtio/vsock.h"
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/virtio_balloon.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_vsock.h>
 #include <linux/vm_sockets.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/un.h>
 
 enum {
     DISK = 64 << 10,
-    QUEUES = 4,
+    QUEUES = 5,
     RINGS = 0x1000,
     RINGS_STEP = 0x3000,
     CONFIGURATION = 0x2000,
@@ -169,6 +174,43 @@ static void outside_net(const struct step *step)
     }
 }
 
+/* --- tap: a NIC of two pairs, for the queue by which they are chosen --- */
+
+static int open_tap(void)
+{
+    struct ifreq request = {.ifr_name = "fuzz", .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE};
+    const int    tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+    require(tap >= 0 && ioctl(tap, TUNSETIFF, &request) == 0);
+    return tap;
+}
+
+static void plug_tap(void)
+{
+    const struct ifreq up = {.ifr_name = "fuzz", .ifr_flags = IFF_UP};
+    struct failure     failure;
+    struct net_options options = {.name = "fuzz", .kind = WIRE_NIC_TAP, .pairs = 2};
+
+    require(unshare(CLONE_NEWNET) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0);
+    options.descriptors[0] = open_tap();
+    options.descriptors[1] = open_tap();
+    outside = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    require(ioctl(outside, SIOCSIFFLAGS, &up) == 0 && net_plug(&vm, &options, &failure));
+}
+
+static void put_tap(void *place, const struct step *step)
+{
+    const struct virtio_net_ctrl_hdr header = {.class = VIRTIO_NET_CTRL_MQ, .cmd = step->how >> 5};
+    const uint16_t                   pairs = step->value & 3;
+
+    if (step->how & 16) {
+        put_net(place, step);
+        return;
+    }
+    memcpy(place, &header, sizeof(header));
+    memcpy((char *)place + sizeof(header), &pairs, sizeof(pairs));
+}
+
 /* --- console --- */
 
 static void plug_console(void)
@@ -305,6 +347,7 @@ static const struct fuzzed all[] = {
     {"console", 2, 1 << 1, plug_console, NULL, NULL, outside_console},
     {"net", 2, 1 << 1, plug_net, "nic.fuzz", put_net, outside_net},
     {"rng", 1, 1 << 0, plug_rng, NULL, NULL, NULL},
+    {"tap", 5, 1 << 1 | 1 << 3 | 1 << 4, plug_tap, NULL, put_tap, NULL},
     {"vsock", 3, 1 << 1, plug_vsock, NULL, put_vsock, outside_vsock},
 };
 static const struct fuzzed *fuzzed;
