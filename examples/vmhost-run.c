@@ -120,25 +120,32 @@ static void note(vmh_event *event, vmh_vm *vm, ending *end)
     vmh_event_free(event);
 }
 
-/* The console ends a moment before the host tells why: at most five seconds. The last state but gone. */
+/*
+ * The console ends a moment before the host tells why: at most five seconds. What the VM leaves is cleared away then,
+ * which this program waits for, since it does so itself.
+ */
 static gboolean wait_stopped(vmh_vm *vm, vmh_queue *queue, ending *end)
 {
-    const gint64 deadline = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
-    vmh_event   *event = NULL;
+    gint64     deadline = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
+    vmh_event *event = NULL;
+    gboolean   has_stopped = FALSE;
 
     do {
         int32_t present = vmh_vm_state(vm);
 
         while (vmh_queue_next(queue, &event, NULL) == 1)
             note(event, vm, end);
-        if (present == VMH_VM_STOPPED || present == VMH_VM_CRASHED)
-            end->state = present;
-        if (present == VMH_VM_STOPPED || present == VMH_VM_CRASHED || present == VMH_VM_GONE)
+        if (present == VMH_VM_GONE)
             return TRUE;
+        if (!has_stopped && (present == VMH_VM_STOPPED || present == VMH_VM_CRASHED)) {
+            has_stopped = TRUE;
+            end->state = present;
+            deadline = g_get_monotonic_time() + 2 * G_USEC_PER_SEC;
+        }
         if (vmh_queue_wait(queue, 200, &event, NULL) == 1)
             note(event, vm, end);
     } while (g_get_monotonic_time() < deadline && !cli_signal());
-    return FALSE;
+    return has_stopped;
 }
 
 /* What the end of the console means for the exit code. */
@@ -159,11 +166,11 @@ static int ended(vmh_vm *vm, vmh_queue *queue, const char *label)
     return status;
 }
 
-/* Stopping removes it as well: it was made to last for one run. */
+/* Stopping removes it as well: it was made to last for one run. It may be stopping by itself just now. */
 static int leave(vmh_vm *vm, const char *label)
 {
     vmh_error *error = NULL;
-    int32_t    state = vmh_vm_state(vm);
+    int32_t    state = vmh_vm_state(vm), code;
 
     if (state == VMH_VM_GONE || state == VMH_VM_STOPPED)
         return CLI_OK;
@@ -171,11 +178,11 @@ static int leave(vmh_vm *vm, const char *label)
         cli_notice("\"%s\" goes on; vmhost-ctl console \"%s\" comes back to it", label, label);
         return CLI_OK;
     }
-    if (vmh_job_finish(vmh_vm_stop(vm, 0, &error), -1, &error) == 0 || vmh_error_code(error) == VMH_ERR_NOT_FOUND) {
-        vmh_error_free(error);
-        return CLI_OK;
-    }
-    return cli_fail(error, "stopping \"%s\"", label);
+    code = vmh_job_finish(vmh_vm_stop(vm, 0, &error), -1, &error);
+    if (code != 0 && code != VMH_ERR_NOT_FOUND && code != VMH_ERR_STATE)
+        return cli_fail(error, "stopping \"%s\"", label);
+    vmh_error_free(error);
+    return CLI_OK;
 }
 
 /* Paused until the console is open, so that its first word is not lost. */

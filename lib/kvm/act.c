@@ -10,13 +10,14 @@ static gboolean simple(vmhi_driver_host *host, const char *uuid, uint16_t reques
     return vmhi_kvm_ask(host, uuid, &message, error);
 }
 
+/* One that has ended may take a moment to be gone. */
 static gboolean is_running(const vmhi_driver_host *host, const char *uuid)
 {
     const int connection = vmhi_kvm_connect(host, uuid, VMHI_KVM_LOOK_S);
 
     if (connection >= 0)
         close(connection);
-    return connection >= 0;
+    return connection >= 0 || !vmhi_kvm_wait_for_process(host, uuid);
 }
 
 static gboolean start(vmhi_driver_host *host, const char *uuid, uint64_t flags, vmh_error **error)

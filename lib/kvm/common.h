@@ -71,6 +71,8 @@ gboolean    vmhi_kvm_write(const vmhi_driver_host *host, const char *uuid, const
 gboolean vmhi_kvm_publish(const vmhi_driver_host *host, const char *uuid, const char *name, vmh_error **error);
 /* Removes the VM and all its files. */
 void vmhi_kvm_remove(const vmhi_driver_host *host, const char *uuid, const char *name);
+/* Removes what programs left that were killed while they made or removed a VM. */
+void vmhi_kvm_sweep(const vmhi_driver_host *host);
 /* The error of all calls on a VM that is not there. */
 void vmhi_kvm_not_found(vmh_error **error, const char *uuid);
 
@@ -88,10 +90,16 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(vmhi_kvm_condition, vmhi_kvm_condition_clear)
 gboolean           vmhi_kvm_runs(const vmhi_kvm_condition *condition);
 vmhi_kvm_condition vmhi_kvm_look_at(const vmhi_driver_host *host, const char *uuid);
 void               vmhi_kvm_words_begin(int descriptor);
+/* Whether there is one, however it does; FALSE is certain. */
+gboolean vmhi_kvm_has_process(const vmhi_driver_host *host, const char *uuid);
+/* Until one that ends has ended. FALSE: it is still there. */
+gboolean vmhi_kvm_wait_for_process(const vmhi_driver_host *host, const char *uuid);
 /* Of one whose process was there and left none. */
 vmhi_kvm_condition vmhi_kvm_without_a_word(void);
 /* VMH_VM_STOPPED or VMH_VM_CRASHED. */
 vmhi_kvm_condition vmhi_kvm_words_read(const vmhi_driver_host *host, const char *uuid);
+/* Of one whose process does not listen. */
+vmhi_kvm_condition vmhi_kvm_words_of_process(const vmhi_driver_host *host, const char *uuid);
 
 /* --- request.c: speaking to a VMM --- */
 /*
@@ -177,17 +185,19 @@ void vmhi_kvm_remove_sockets(const vmhi_driver_host *host, const char *uuid);
 
 /* --- start.c --- */
 /*
- * Under the lock, in two halves, as its process takes a while to be there: NULL, or what the second half ends. The VM
- * runs then, or nothing has changed; without a spec it is let go of.
+ * Under the lock, in steps, as a process takes a while to be there. What begins is ended: a VM that is wanted
+ * outlives this program then, and of another there is nothing left. It is nobody's if the program is killed before.
  */
 vmhi_kvm_starting *vmhi_kvm_start_begin(const vmhi_driver_host *host, const char *uuid, vmh_error **error);
-/* Tells the VMM in between; what it refuses is an error of the second half. */
+gboolean vmhi_kvm_start_boot(vmhi_kvm_starting *starting, const vmh_spec *spec, gboolean paused, vmh_error **error);
+void     vmhi_kvm_start_end(vmhi_kvm_starting *starting, gboolean is_wanted);
+/* Tells the VMM within the second step, at whose end an error comes out. */
 gboolean vmhi_kvm_tell(vmhi_kvm_starting *starting, const struct wire_message *message, vmh_error **error);
 /* A file that gets what the guest says, or -1 with errno. It is gone again if this made it and the start fails. */
 int vmhi_kvm_open_output(vmhi_kvm_starting *starting, const char *path);
 /* The start has made it; it is gone again if that fails. */
-void     vmhi_kvm_made(vmhi_kvm_starting *starting, const char *path);
-gboolean vmhi_kvm_start_end(vmhi_kvm_starting *starting, const vmh_spec *spec, gboolean paused, vmh_error **error);
+void vmhi_kvm_made(vmhi_kvm_starting *starting, const char *path);
+/* All of them: the VM runs, or nothing has changed. */
 gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, gboolean paused,
                         vmh_error **error);
 /* The request that tells the VMM what the spec says of crashes, shutdowns and restarts. */

@@ -57,31 +57,39 @@ static gboolean write_files(const vmhi_driver_host *host, const vmh_spec *spec, 
            vmhi_kvm_write(host, uuid, VMHI_KVM_SPEC, spec, error);
 }
 
-/* Its files are written while its process begins. */
+/* Its files are written while its process begins, and it is found when it runs. */
 static gboolean write_and_start(const vmhi_driver_host *host, const vmh_spec *spec, const char *uuid, uint64_t flags,
                                 vmh_error **error)
 {
     vmhi_kvm_starting *starting = vmhi_kvm_start_begin(host, uuid, error);
-    const gboolean     written = starting && write_files(host, spec, uuid, flags, error);
+    const gboolean     done = starting && write_files(host, spec, uuid, flags, error) &&
+                          vmhi_kvm_start_boot(starting, spec, (flags & VMH_CREATE_PAUSED) != 0, error) &&
+                          vmhi_kvm_publish(host, uuid, vmhi_spec_str(spec, "name"), error);
 
-    return starting && vmhi_kvm_start_end(starting, written ? spec : NULL, (flags & VMH_CREATE_PAUSED) != 0, error);
+    if (starting)
+        vmhi_kvm_start_end(starting, done);
+    return done;
+}
+
+static gboolean write_only(const vmhi_driver_host *host, const vmh_spec *spec, const char *uuid, uint64_t flags,
+                           vmh_error **error)
+{
+    return write_files(host, spec, uuid, flags, error) &&
+           vmhi_kvm_publish(host, uuid, vmhi_spec_str(spec, "name"), error);
 }
 
 static gboolean make(const vmhi_driver_host *host, const vmh_spec *spec, const char *uuid, uint64_t flags,
                      vmh_error **error)
 {
     g_autofree char *directory = vmhi_kvm_path(host, uuid, NULL);
-    const char      *name = vmhi_spec_str(spec, "name");
 
     if (g_mkdir(directory, 0700) < 0) {
         vmhi_error_set_native(error, VMH_ERR_HYPERVISOR, VMHI_KVM, errno, NULL, "cannot make %s: %s", directory,
                               g_strerror(errno));
         return FALSE;
     }
-    if (((flags & VMH_CREATE_START) ? write_and_start : write_files)(host, spec, uuid, flags, error) &&
-        vmhi_kvm_publish(host, uuid, name, error))
+    if (((flags & VMH_CREATE_START) ? write_and_start : write_only)(host, spec, uuid, flags, error))
         return TRUE;
-    vmhi_kvm_stop(host, uuid, NULL);
     vmhi_kvm_remove(host, uuid, NULL);
     return FALSE;
 }

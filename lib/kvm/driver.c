@@ -99,8 +99,11 @@ static vmhi_driver_host *open_host(const char *uri, const vmh_spec *options, con
     host->directory = directory_of(uri, error);
     if (host->directory)
         host->vmm = find_vmm(error);
-    if (host->vmm && vmhi_kvm_store_open(host->directory, error))
+    if (host->vmm && vmhi_kvm_store_open(host->directory, error)) {
+        if (vmhi_kvm_may_change(host, NULL))
+            vmhi_kvm_sweep(host);
         host->watch = vmhi_kvm_watch_new(host, error);
+    }
     if (host->watch)
         return host;
     close_host(host);

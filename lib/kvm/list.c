@@ -24,29 +24,42 @@ static void wait_for_last(int connection, const struct wire_message *answer)
         wire_receive(connection, &message, 0);
 }
 
-/* Asks the VM's process where there is one, else reads its last words. */
+static gboolean ask(int connection, vmhi_kvm_condition *found)
+{
+    struct wire_message message;
+
+    wire_begin(&message, WIRE_LOOK, 1);
+    if (!vmhi_kvm_request(connection, &message, NULL))
+        return FALSE;
+    wait_for_last(connection, &message);
+    *found = (vmhi_kvm_condition){
+        vmhi_kvm_state(wire_u64(&message, WIRE_T_STATE, WIRE_RUNNING)), g_strdup(wire_text(&message, WIRE_T_REASON)),
+        g_strdup(wire_text(&message, WIRE_T_SANDBOX)), g_strdup(wire_text(&message, WIRE_T_DEVICES))};
+    return TRUE;
+}
+
+/* Asks the VM's process where there is one, else reads its last words. That it cannot be reached is no end of it. */
 vmhi_kvm_condition vmhi_kvm_look_at(const vmhi_driver_host *host, const char *uuid)
 {
-    const int           connection = vmhi_kvm_connect(host, uuid, VMHI_KVM_LOOK_S);
-    struct wire_message message;
-    g_autoptr(vmh_error) failure = NULL;
-    gboolean answered;
+    const int          connection = vmhi_kvm_connect(host, uuid, VMHI_KVM_LOOK_S);
+    const gboolean     is_refused = connection < 0 && (errno == ECONNREFUSED || errno == ENOENT);
+    vmhi_kvm_condition found;
+    gboolean           answered = connection >= 0 && ask(connection, &found);
 
-    if (connection < 0)
+    vmhi_kvm_close(connection);
+    if (answered)
+        return found;
+    if (!vmhi_kvm_has_process(host, uuid))
         return vmhi_kvm_words_read(host, uuid);
-    wire_begin(&message, WIRE_LOOK, 1);
-    answered = vmhi_kvm_request(connection, &message, &failure);
-    if (answered)
-        wait_for_last(connection, &message);
-    close(connection);
-    if (answered)
-        return (vmhi_kvm_condition){vmhi_kvm_state(wire_u64(&message, WIRE_T_STATE, WIRE_RUNNING)),
-                                    g_strdup(wire_text(&message, WIRE_T_REASON)),
-                                    g_strdup(wire_text(&message, WIRE_T_SANDBOX)),
-                                    g_strdup(wire_text(&message, WIRE_T_DEVICES))};
-    if (vmh_error_code(failure) == VMH_ERR_TIMEOUT)
-        return (vmhi_kvm_condition){VMH_VM_UNKNOWN, g_strdup(failure->message), NULL, NULL};
-    return vmhi_kvm_words_read(host, uuid);
+    if (is_refused)
+        return vmhi_kvm_words_of_process(host, uuid);
+    return (vmhi_kvm_condition){VMH_VM_UNKNOWN, g_strdup("the VM's process does not answer"), NULL, NULL};
+}
+
+/* What vanishes with its end, and whose end nobody saw. */
+static gboolean has_vanished(const vmhi_driver_host *host, const char *uuid)
+{
+    return vmhi_kvm_exists(host, uuid, VMHI_KVM_TRANSIENT) && !vmhi_kvm_has_process(host, uuid);
 }
 
 static void tell(vmhi_driver_host *host, const char *uuid, const char *name, vmhi_visit visit, void *data)
@@ -55,11 +68,12 @@ static void tell(vmhi_driver_host *host, const char *uuid, const char *name, vmh
     vmhi_vm_info info = {.uuid = uuid, .name = name, .state = found.state, .reason = found.reason};
 
     info.persistent = !vmhi_kvm_exists(host, uuid, VMHI_KVM_TRANSIENT);
-    /* One that vanishes with its end, and whose end nobody saw. */
-    if (!info.persistent && !vmhi_kvm_runs(&found))
+    if (has_vanished(host, uuid)) {
+        vmhi_kvm_watch_settle(host->watch, uuid); /* which tells how it ended, if it has seen it */
         vmhi_kvm_remove(host, uuid, name);
-    else
+    } else {
         visit(data, &info);
+    }
 }
 
 gboolean vmhi_kvm_list(vmhi_driver_host *host, vmhi_visit visit, void *data, vmh_error **error)

@@ -17,7 +17,8 @@ struct vmhi_kvm_starting {
     int                     table[TABLE];
     GPtrArray              *made; /* paths that a start that fails removes */
     struct wire_message     message;
-    guint                   posted; /* requests whose replies were not collected yet */
+    guint                   posted;    /* requests whose replies were not collected yet */
+    gboolean                is_silent; /* it did not answer in time */
 };
 
 /* --- files --- */
@@ -93,7 +94,7 @@ static int bind_socket(const vmhi_kvm_starting *s, const char *file, int type, v
 static int open_words(const vmhi_kvm_starting *s, vmh_error **error)
 {
     g_autofree char *path = vmhi_kvm_path(s->host, s->uuid, VMHI_KVM_WORDS);
-    const int        descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+    const int        descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
     if (descriptor >= 0)
         vmhi_kvm_words_begin(descriptor);
@@ -398,12 +399,12 @@ static gboolean spawn(vmhi_kvm_starting *s, vmh_error **error)
 }
 
 /* What was there before the start is there again. One that did not answer in time is not asked to end. */
-static void give_up(vmhi_kvm_starting *s, gboolean answers)
+static void give_up(vmhi_kvm_starting *s)
 {
     static const char *const files[] = {VMHI_KVM_CONTROL, VMHI_KVM_VSOCK, VMHI_KVM_WORDS};
 
     if (s->process >= 0)
-        vmhi_kvm_end(answers ? s->ours : -1, s->process);
+        vmhi_kvm_end(s->is_silent ? -1 : s->ours, s->process);
     for (gsize i = 0; i < G_N_ELEMENTS(files); i++) {
         g_autofree char *path = vmhi_kvm_path(s->host, s->uuid, files[i]);
 
@@ -436,31 +437,42 @@ vmhi_kvm_starting *vmhi_kvm_start_begin(const vmhi_driver_host *host, const char
     close_table(s);
     if (done)
         return s;
-    give_up(s, TRUE);
+    give_up(s);
     free_starting(s);
     return NULL;
 }
 
-gboolean vmhi_kvm_start_end(vmhi_kvm_starting *s, const vmh_spec *spec, gboolean paused, vmh_error **error)
+gboolean vmhi_kvm_start_boot(vmhi_kvm_starting *s, const vmh_spec *spec, gboolean paused, vmh_error **error)
 {
     g_autoptr(vmh_error) failure = NULL;
     gboolean done;
 
     s->spec = spec;
-    done =
-        spec && tell_all(s, paused, &failure) && vmhi_kvm_write(s->host, s->uuid, VMHI_KVM_RUNNING, spec, &failure);
-    if (!done)
-        give_up(s, vmh_error_code(failure) != VMH_ERR_TIMEOUT);
+    done = tell_all(s, paused, &failure) && vmhi_kvm_write(s->host, s->uuid, VMHI_KVM_RUNNING, spec, &failure);
+    s->is_silent = vmh_error_code(failure) == VMH_ERR_TIMEOUT;
     if (failure)
         vmhi_error_move(error, g_steal_pointer(&failure));
-    free_starting(s);
     return done;
+}
+
+/* That it could not be told means that it has ended, which others tell. */
+void vmhi_kvm_start_end(vmhi_kvm_starting *s, gboolean is_wanted)
+{
+    wire_begin(&s->message, WIRE_COMMIT, 1);
+    if (is_wanted)
+        vmhi_kvm_post(s->ours, &s->message, NULL);
+    else
+        give_up(s);
+    free_starting(s);
 }
 
 gboolean vmhi_kvm_start(const vmhi_driver_host *host, const char *uuid, const vmh_spec *spec, gboolean paused,
                         vmh_error **error)
 {
     vmhi_kvm_starting *starting = vmhi_kvm_start_begin(host, uuid, error);
+    const gboolean     done = starting && vmhi_kvm_start_boot(starting, spec, paused, error);
 
-    return starting && vmhi_kvm_start_end(starting, spec, paused, error);
+    if (starting)
+        vmhi_kvm_start_end(starting, done);
+    return done;
 }

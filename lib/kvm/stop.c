@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <sys/syscall.h>
 
-enum { PATIENCE_MS = 5000 };
+enum { PATIENCE_MS = 5000, MOMENT_MS = 1000 };
 
 /* Until the other side has closed. */
 static gboolean wait_for_end(int connection)
@@ -33,6 +33,12 @@ static int open_peer(int connection)
     return (int)syscall(SYS_pidfd_open, peer.pid, 0);
 }
 
+static gboolean wait_for_exit(int process, int patience_ms)
+{
+    return poll(&(struct pollfd){.fd = process, .events = POLLIN}, 1, patience_ms) > 0;
+}
+
+/* The connection may also end because the process has no place for it. */
 gboolean vmhi_kvm_end(int connection, int process)
 {
     struct wire_message message;
@@ -42,9 +48,9 @@ gboolean vmhi_kvm_end(int connection, int process)
     ended = wire_send(connection, &message, MSG_DONTWAIT) && wait_for_end(connection);
     if (process < 0)
         return ended;
-    if (!ended)
+    if (!ended || !wait_for_exit(process, MOMENT_MS))
         syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0);
-    return poll(&(struct pollfd){.fd = process, .events = POLLIN}, 1, PATIENCE_MS) > 0;
+    return wait_for_exit(process, PATIENCE_MS);
 }
 
 /* When it is gone, all who have a connection to it can know. */

@@ -117,13 +117,18 @@ GHashTable *vmhi_kvm_names(const vmhi_driver_host *host, vmh_error **error)
     return names;
 }
 
+/* Its own file says so quickest; one whose file cannot be read has its name all the same. */
 char *vmhi_kvm_name_of(const vmhi_driver_host *host, const char *uuid)
 {
     g_autoptr(vmh_spec) spec = vmhi_kvm_read(host, uuid, VMHI_KVM_SPEC, NULL);
     const char      *name = spec ? vmhi_spec_str(spec, "name") : NULL;
     g_autofree char *found = name ? vmhi_kvm_find_name(host, name) : NULL;
+    g_autoptr(GHashTable) names = NULL;
 
-    return g_strcmp0(found, uuid) == 0 ? g_strdup(name) : NULL;
+    if (name)
+        return g_strcmp0(found, uuid) == 0 ? g_strdup(name) : NULL;
+    names = vmhi_kvm_names(host, NULL);
+    return names ? g_strdup(g_hash_table_lookup(names, uuid)) : NULL;
 }
 
 gboolean vmhi_kvm_publish(const vmhi_driver_host *host, const char *uuid, const char *name, vmh_error **error)
@@ -214,6 +219,30 @@ void vmhi_kvm_remove(const vmhi_driver_host *host, const char *uuid, const char 
         g_unlink(path);
     }
     g_rmdir(directory);
+}
+
+static gboolean has_remains(const vmhi_driver_host *host, GHashTable *names, const char *uuid)
+{
+    return g_uuid_string_is_valid(uuid) && !g_hash_table_contains(names, uuid) && !vmhi_kvm_has_process(host, uuid);
+}
+
+void vmhi_kvm_sweep(const vmhi_driver_host *host)
+{
+    g_autofree char *path = g_build_filename(host->directory, "vms", NULL);
+    g_autofree char *lock_path = g_build_filename(host->directory, "lock", NULL);
+    g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
+    g_autoptr(GHashTable) names = NULL;
+    const int   lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    const char *uuid;
+
+    if (directory && lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0)
+        names = vmhi_kvm_names(host, NULL);
+    while (names && (uuid = g_dir_read_name(directory))) {
+        if (has_remains(host, names, uuid))
+            vmhi_kvm_remove(host, uuid, NULL);
+    }
+    if (lock >= 0)
+        close(lock);
 }
 
 void vmhi_kvm_not_found(vmh_error **error, const char *uuid)

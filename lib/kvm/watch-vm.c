@@ -85,6 +85,19 @@ static void forget(vmhi_kvm_watched *vm)
     vmhi_kvm_watched_drop(vm);
 }
 
+/* FALSE: it is not there. */
+static gboolean watch_directory(vmhi_kvm_watched *vm)
+{
+    g_autofree char *path = vmhi_kvm_path(vm->watch->host, vm->uuid, NULL);
+
+    vm->directory = inotify_add_watch(vm->watch->inotify, path, WATCH_VM);
+    if (vm->directory < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return FALSE;
+    if (vm->directory < 0)
+        vmhi_kvm_watch_again(vm->watch);
+    return TRUE;
+}
+
 /* What its process said last, or else what is found. */
 static void tell_end(vmhi_kvm_watched *vm)
 {
@@ -101,10 +114,10 @@ static void tell_end(vmhi_kvm_watched *vm)
     forget_end(vm);
 }
 
-/* Its process is gone. Whoever sees it first clears away what vanishes with it; or it was started again already. */
-static void ended(vmhi_kvm_watched *vm)
+/* Whoever sees it first clears away what vanishes with the process; or it was started again already. */
+static void process_gone(vmhi_kvm_watched *vm)
 {
-    disconnect(vm);
+    vm->is_lost = FALSE;
     tell_end(vm);
     if (!vm->persistent) {
         vmhi_kvm_remove(vm->watch->host, vm->uuid, vm->name);
@@ -112,6 +125,45 @@ static void ended(vmhi_kvm_watched *vm)
         return;
     }
     vmhi_kvm_watched_connect(vm);
+}
+
+static void lose(vmhi_kvm_watched *vm)
+{
+    if (!vm->is_lost)
+        tell(vm, VMH_VM_UNKNOWN, "the VM's process does not answer");
+    vm->is_lost = TRUE;
+    vmhi_kvm_watch_again(vm->watch);
+}
+
+/* A process also drops who does not listen to it for long, or has no place for one more. */
+static void connection_ended(vmhi_kvm_watched *vm)
+{
+    disconnect(vm);
+    if (vm->end.state == VMH_VM_UNKNOWN)
+        vmhi_kvm_watched_connect(vm);
+    if (vm->connection >= 0)
+        return;
+    if (vm->end.state != VMH_VM_UNKNOWN || vmhi_kvm_wait_for_process(vm->watch->host, vm->uuid))
+        process_gone(vm);
+    else
+        lose(vm);
+}
+
+/* Where inotify had no room, whether the VM has been started is looked for as well. */
+gboolean vmhi_kvm_watched_again(vmhi_kvm_watched *vm)
+{
+    if (vm->directory < 0)
+        watch_directory(vm);
+    if (vm->connection >= 0)
+        vm->is_lost = FALSE;
+    else if (!vmhi_kvm_has_process(vm->watch->host, vm->uuid)) {
+        if (vm->is_lost) {
+            process_gone(vm);
+            return FALSE;
+        }
+    } else
+        vmhi_kvm_watched_connect(vm);
+    return vm->is_lost || vm->directory < 0;
 }
 
 /* --- what its process tells --- */
@@ -144,7 +196,7 @@ static gboolean take(vmhi_kvm_watched *vm)
         wire_close_descriptors(&message);
         take_event(vm, &message);
     } else if (got == 0 || (errno != EAGAIN && errno != EBADMSG)) {
-        ended(vm);
+        connection_ended(vm);
         return FALSE;
     }
     return TRUE;
@@ -237,6 +289,7 @@ void vmhi_kvm_watched_connect(vmhi_kvm_watched *vm)
         close(descriptor);
     }
     wire_close_descriptors(&message);
+    vm->is_lost = FALSE;
     vm->source = g_unix_fd_source_new(vm->connection, G_IO_IN);
     g_source_set_callback(vm->source, G_SOURCE_FUNC(on_message), vm, NULL);
     g_source_attach(vm->source, vm->watch->context);
@@ -245,20 +298,19 @@ void vmhi_kvm_watched_connect(vmhi_kvm_watched *vm)
 
 void vmhi_kvm_watched_add(vmhi_kvm_watch *watch, const char *uuid, const char *name)
 {
-    g_autofree char  *path = NULL;
     vmhi_kvm_watched *vm;
+    gboolean          is_there;
 
     if (g_hash_table_contains(watch->vms, uuid))
         return;
-    path = vmhi_kvm_path(watch->host, uuid, NULL);
     vm = g_new(vmhi_kvm_watched, 1);
     *vm = (vmhi_kvm_watched){.watch = watch, .uuid = g_strdup(uuid), .name = g_strdup(name), .connection = -1};
     vm->persistent = !vmhi_kvm_exists(watch->host, uuid, VMHI_KVM_TRANSIENT);
-    vm->directory = inotify_add_watch(watch->inotify, path, WATCH_VM);
+    is_there = watch_directory(vm);
     g_mutex_lock(&watch->lock);
     g_hash_table_insert(watch->vms, vm->uuid, vm);
     g_mutex_unlock(&watch->lock);
-    if (vm->directory < 0) {
+    if (!is_there) {
         vmhi_kvm_watched_drop(vm); /* it has gone again */
         return;
     }
@@ -266,6 +318,9 @@ void vmhi_kvm_watched_add(vmhi_kvm_watch *watch, const char *uuid, const char *n
     if (vm->connection < 0) {
         g_auto(vmhi_kvm_condition) left = vmhi_kvm_look_at(watch->host, uuid);
 
-        tell(vm, left.state, left.reason);
+        if (left.state == VMH_VM_UNKNOWN)
+            lose(vm);
+        else
+            tell(vm, left.state, left.reason);
     }
 }

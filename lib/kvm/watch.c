@@ -7,6 +7,8 @@
 
 enum {
     EVENTS_SIZE = 16384,
+    AGAIN_MS = 250,
+    AGAIN_MOST_MS = 16000, /* the thread stands still while a process that hangs is asked */
     WATCH_NAMES = IN_CREATE | IN_DELETE | IN_MOVE | IN_ONLYDIR,
     LISTED_MS = 500 /* how long the first frame waits for the first look at all VMs, one of which may hang */
 };
@@ -172,6 +174,41 @@ void vmhi_kvm_watch_settle(vmhi_kvm_watch *watch, const char *uuid)
     g_cond_clear(&s.changed);
 }
 
+/* --- what cannot be waited for --- */
+
+static gboolean on_again(void *data)
+{
+    vmhi_kvm_watch *watch = data;
+    g_autoptr(GPtrArray) uuids = g_ptr_array_new_with_free_func(g_free);
+    GHashTableIter iter;
+    void          *uuid;
+    gboolean       goes_on = FALSE;
+
+    g_hash_table_iter_init(&iter, watch->vms);
+    while (g_hash_table_iter_next(&iter, &uuid, NULL))
+        g_ptr_array_add(uuids, g_strdup(uuid));
+    for (guint i = 0; i < uuids->len; i++) {
+        vmhi_kvm_watched *vm = g_hash_table_lookup(watch->vms, uuids->pdata[i]);
+
+        if (vm && (vm->is_lost || vm->directory < 0))
+            goes_on = vmhi_kvm_watched_again(vm) || goes_on;
+    }
+    g_clear_pointer(&watch->again, g_source_unref);
+    watch->again_ms = goes_on ? MIN(watch->again_ms * 2, AGAIN_MOST_MS) : AGAIN_MS;
+    if (goes_on)
+        vmhi_kvm_watch_again(watch);
+    return G_SOURCE_REMOVE;
+}
+
+void vmhi_kvm_watch_again(vmhi_kvm_watch *watch)
+{
+    if (watch->again)
+        return;
+    watch->again = g_timeout_source_new(watch->again_ms);
+    g_source_set_callback(watch->again, on_again, watch, NULL);
+    g_source_attach(watch->again, watch->context);
+}
+
 /* --- the thread --- */
 
 static void *run(void *data)
@@ -197,6 +234,7 @@ vmhi_kvm_watch *vmhi_kvm_watch_new(vmhi_driver_host *host, vmh_error **error)
     GSource         *source;
 
     watch->host = host;
+    watch->again_ms = AGAIN_MS;
     g_mutex_init(&watch->lock);
     g_mutex_init(&watch->sink_lock);
     g_cond_init(&watch->was_listed);
@@ -240,6 +278,7 @@ void vmhi_kvm_watch_free(vmhi_kvm_watch *watch)
     for (GList *entry = all; entry; entry = entry->next)
         vmhi_kvm_watched_drop(entry->data);
     g_hash_table_unref(watch->vms);
+    g_clear_pointer(&watch->again, g_source_unref);
     g_main_context_unref(watch->context);
     if (watch->inotify >= 0)
         close(watch->inotify);

@@ -10,8 +10,9 @@ typedef struct {
     char                    *uuid;
     char                    *name;
     gboolean                 persistent;
-    int                      directory; /* what inotify calls it */
+    int                      directory; /* what inotify calls it; -1: it has no room for more */
     int                      connection;
+    gboolean                 is_lost; /* there is a process, which cannot be reached */
     GSource                 *source;
     vmhi_kvm_condition       end; /* as its process announced it; VMH_VM_UNKNOWN until then */
     const struct wire_stats *stats;
@@ -32,6 +33,8 @@ struct vmhi_kvm_watch {
     GHashTable       *vms;    /* by UUID */
     gboolean          listed; /* for the first time */
     GCond             was_listed;
+    guint             again_ms;
+    GSource          *again; /* while there are VMs that are to be looked at from time to time */
 };
 
 /* --- watch-vm.c; all of the thread's --- */
@@ -44,6 +47,11 @@ void vmhi_kvm_watched_gone(vmhi_kvm_watched *vm);
 void vmhi_kvm_watched_changed(vmhi_kvm_watched *vm, const char *what);
 /* Its process may be there now: the VM tells of it. */
 void vmhi_kvm_watched_connect(vmhi_kvm_watched *vm);
+/* What could not be reached or watched may be by now. FALSE: nothing more is to be tried. It may be gone thereafter.
+ */
+gboolean vmhi_kvm_watched_again(vmhi_kvm_watched *vm);
+/* Of watch.c: looks at it again from time to time. */
+void vmhi_kvm_watch_again(vmhi_kvm_watch *watch);
 /*
  * Tells what its process has said up to now; it may be gone thereafter. So what the next process says comes after
  * the words of one that has ended.

@@ -25,7 +25,9 @@ static struct client       clients[CLIENTS];
 static struct wire_message message; /* the one under way */
 static struct wire_message reply;
 static int                 last_words;
-static int                 listener; /* for clients */
+static int                 listener;     /* for clients */
+static bool                is_committed; /* until then the VM is nobody's but the first client's */
+static bool                is_abandoned;
 /* What becomes of the VM when it wants this. */
 static int policy[] = {[VM_OFF] = WIRE_DO_STOP, [VM_RESET] = WIRE_DO_RESTART, [VM_CRASH] = WIRE_DO_STOP};
 
@@ -36,6 +38,7 @@ static void drop(struct client *client)
     loop_remove(client->descriptor);
     close(client->descriptor);
     client->descriptor = -1;
+    is_abandoned = is_abandoned || (client == &clients[0] && !is_committed);
 }
 
 /* Whoever does not read is dropped rather than waited for. */
@@ -112,6 +115,14 @@ static bool do_boot(struct client *client, struct failure *failure)
         !vm_boot(vm, wire_u64(&message, WIRE_T_PAUSED, 0) != 0, failure))
         return false;
     set_state(vm->stats->state, "");
+    return true;
+}
+
+static bool do_commit(struct client *client, struct failure *failure)
+{
+    (void)client;
+    (void)failure;
+    is_committed = true;
     return true;
 }
 
@@ -238,7 +249,7 @@ static const struct {
 } requests[] = {
     {WIRE_BOOT, do_boot},     {WIRE_PAUSE, do_pause},   {WIRE_RESUME, do_resume},   {WIRE_RESET, do_reset},
     {WIRE_BUTTON, do_button}, {WIRE_STOP, do_stop},     {WIRE_CONSOLE, do_console}, {WIRE_WATCH, do_watch},
-    {WIRE_LOOK, do_look},     {WIRE_POLICY, do_policy},
+    {WIRE_LOOK, do_look},     {WIRE_POLICY, do_policy}, {WIRE_COMMIT, do_commit},
 };
 
 static bool serve(struct client *client, uint16_t type, struct failure *failure)
@@ -273,6 +284,15 @@ static void answer(struct client *client)
 
 /* --- the loop's handlers --- */
 
+/* Whoever started us was gone before others could find the VM. */
+static void abandon(void)
+{
+    if (vm->stats->state == WIRE_NEW)
+        loop_end();
+    else
+        end(WIRE_ENDED, "the program that started it ended before it had");
+}
+
 static void on_message(void *data, uint32_t events)
 {
     struct client *client = data;
@@ -283,10 +303,9 @@ static void on_message(void *data, uint32_t events)
         answer(client);
     } else if (got == 0 || errno != EAGAIN) {
         drop(client);
-        /* The first is whoever started us, and alone knows what to boot; others may look and leave. */
-        if (client == &clients[0] && vm->stats->state == WIRE_NEW)
-            loop_end();
     }
+    if (is_abandoned)
+        abandon();
 }
 
 static bool add_client(int descriptor)

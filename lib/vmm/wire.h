@@ -29,6 +29,7 @@ enum wire_type {
     WIRE_SERIAL = 4, /* descriptor: a file that gets what the guest says, or a socket to accept one at a time; KIND */
     WIRE_DEBUG = 5,  /* ADDRESS: the debug exit is at this port; descriptor: a file for the debug console */
     WIRE_BOOT = 6,   /* PAUSED */
+    WIRE_COMMIT = 61, /* the VM is where others find it: from now on it outlives whoever started it */
     WIRE_PAUSE = 7,
     WIRE_RESUME = 8,
     WIRE_RESET = 9,

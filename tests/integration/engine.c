@@ -248,14 +248,37 @@ static gboolean connect_control(int connection, const char *directory)
     return connected;
 }
 
-pid_t engine_process(vmh_vm *vm)
+int engine_connect(vmh_vm *vm)
 {
     g_autofree char *directory = g_build_filename(engine_directory(), "vms", vmh_vm_uuid(vm), NULL);
-    struct ucred     peer = {0};
-    socklen_t        size = sizeof peer;
     const int        connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
     ck_assert_msg(connect_control(connection, directory), "%s: %s", directory, g_strerror(errno));
+    return connection;
+}
+
+guint engine_connections(pid_t process)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/fd", (int)process);
+    g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
+    const char *entry;
+    guint       count = 0;
+
+    while (directory && (entry = g_dir_read_name(directory))) {
+        g_autofree char *link = g_build_filename(path, entry, NULL);
+        g_autofree char *target = g_file_read_link(link, NULL);
+
+        count += target && g_str_has_prefix(target, "socket:");
+    }
+    return count;
+}
+
+pid_t engine_process(vmh_vm *vm)
+{
+    struct ucred peer = {0};
+    socklen_t    size = sizeof peer;
+    const int    connection = engine_connect(vm);
+
     ck_assert(getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid > 0);
     close(connection);
     return peer.pid;

@@ -27,6 +27,10 @@ char *engine_words(vmh_vm *vm, gsize *length);
 /* The number that the guest gave to this name in its words. */
 guint64 engine_value(const char *words, const char *name);
 
+/* One more connection to a VM's process; and how many it has. */
+int   engine_connect(vmh_vm *vm);
+guint engine_connections(pid_t process);
+
 /* The process of a VM that runs; and waiting until one has ended. */
 pid_t    engine_process(vmh_vm *vm);
 gboolean engine_wait_gone(pid_t process, int64_t timeout_ms);

@@ -282,6 +282,11 @@ check "vmhost-run prints nothing but the console" silent out
 run vmhost-run -c test:///default --set no.such=1
 check "vmhost-run of an unknown property is usage" exits 2
 
+is_empty()
+{
+	[[ ! $(ls -A "$1") ]]
+}
+
 # A VM that vanishes with its end still says how it ended. Without KVM nothing can run.
 if [[ -w /dev/kvm ]]; then
 	run vmhost-run -c "kvm://$scratch/vms" --memory 32MiB --kernel "$small_guest" --append "tick=5 crash"
@@ -289,6 +294,7 @@ if [[ -w /dev/kvm ]]; then
 	check "vmhost-run tells why" says err "crashed: vCPU 0: triple fault"
 	run vmhost-run -c "kvm://$scratch/vms" --memory 32MiB --kernel "$small_guest" --append "tick=5 exit=1" --set debug.exit=244
 	check "vmhost-run succeeds when the guest ends by itself" exits 0
+	check "nothing is left of either" is_empty "$scratch/vms/vms"
 	run with_stream vmhost-run -c "kvm://$scratch/vms" --memory 32MiB --kernel "${ring3_guests}net" --append "send=3" \
 		-s boot.format=flat -s boot.mode=user -s nic.lan.fd=@
 	check "vmhost-run gives a NIC a descriptor that it was started with" exits 0
