@@ -117,6 +117,8 @@ int vmhi_kvm_connect_to(const vmhi_driver_host *host, const char *uuid, const ch
 int vmhi_kvm_connect(const vmhi_driver_host *host, const char *uuid, int patience_s);
 /* Sends the message, which becomes the reply. FALSE: the VMM refused, and why, or it is gone. */
 gboolean vmhi_kvm_request(int connection, struct wire_message *message, vmh_error **error);
+/* Gives a refusal that names no property this one's name. FALSE. */
+gboolean vmhi_kvm_refused(vmh_error **error, vmh_error *refused, const char *property);
 /* The two halves of it: several may be posted before their replies are collected, in the same order. */
 gboolean vmhi_kvm_post(int connection, const struct wire_message *message, vmh_error **error);
 gboolean vmhi_kvm_collect(int connection, struct wire_message *message, vmh_error **error);
@@ -234,6 +236,9 @@ void vmhi_kvm_group_remove(const vmhi_driver_host *host, const char *uuid);
 /* What a NIC is attached to: the names of the properties, one of which it has. Ends with NULL. */
 extern const char *const vmhi_kvm_nic_sources[];
 
+/* The path of the first that the spec gives this NIC, of them from this one on; NULL: none. */
+char *vmhi_kvm_next_source(const vmh_spec *spec, const char *id, gsize *at);
+
 uint64_t vmhi_kvm_queues(const vmh_spec *spec, const char *class_name, const char *id);
 /* Of a path, which need not be one of queues: not too many. */
 gboolean vmhi_kvm_check_queues(const vmh_spec *spec, const char *path, vmh_error **error);
@@ -259,8 +264,8 @@ gboolean vmhi_kvm_topology(const vmh_spec *spec, vmhi_kvm_cpus *cpus, vmh_error 
 /* The host's CPUs for the vCPU of this path, cpu.pin.<n>. */
 void     vmhi_kvm_put_pin(struct wire_message *message, const vmh_spec *spec, const char *path);
 gboolean vmhi_kvm_is_pin(const char *path);
-/* The VMM's refusal, by the property. */
-gboolean vmhi_kvm_pin_refused(vmh_error **error, vmh_error *refused, const char *path);
+/* Of a path, which need not be one of these: the host has all of its CPUs. */
+gboolean vmhi_kvm_check_pin(const vmh_spec *spec, const char *path, vmh_error **error);
 
 /* --- plug.c --- */
 /* A guest may have let go of devices when nobody waited for it any more; these are what the VM has. */

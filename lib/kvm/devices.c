@@ -58,16 +58,19 @@ static void refuse(vmh_error **error, const char *class_name, const char *id, co
                           what, g_strerror(native));
 }
 
-/* Sends the message, which gets these descriptors, and closes ours. */
-static gboolean hand_over(handing *h, const int *descriptors, guint count, vmh_error **error)
+/* Sends the message, which gets these descriptors, and closes ours. The property is what a device is known by. */
+static gboolean hand_over(handing *h, const char *property, const int *descriptors, guint count, vmh_error **error)
 {
-    gboolean done;
+    vmh_error *refused = NULL;
+    gboolean   done;
 
     for (guint i = 0; i < count; i++)
         wire_put_descriptor(&h->message, descriptors[i]);
-    done = vmhi_kvm_request(h->connection, &h->message, error);
+    done = vmhi_kvm_request(h->connection, &h->message, &refused);
     for (guint i = 0; i < count; i++)
         close(descriptors[i]);
+    if (refused)
+        vmhi_kvm_refused(error, refused, property);
     return done;
 }
 
@@ -75,14 +78,13 @@ static gboolean hand_over(handing *h, const int *descriptors, guint count, vmh_e
 
 static gboolean add_disk(handing *h, const char *id, vmh_error **error)
 {
-    const gboolean is_readonly = flag(h, "disk", id, "readonly");
-    const char    *path = leaf(h, "disk", id, "path");
-    const char    *serial = leaf(h, "disk", id, "serial");
-    int            descriptor;
+    const gboolean   is_readonly = flag(h, "disk", id, "readonly");
+    const char      *path = leaf(h, "disk", id, "path");
+    const char      *serial = leaf(h, "disk", id, "serial");
+    g_autofree char *property = vmhi_path("disk", id, "path");
+    int              descriptor;
 
     if (!path) {
-        g_autofree char *property = vmhi_path("disk", id, "path");
-
         vmhi_error_set_property(error, VMH_ERR_VALUE, property, "%s: a disk needs a file or a block device",
                                 property);
         return FALSE;
@@ -100,7 +102,7 @@ static gboolean add_disk(handing *h, const char *id, vmh_error **error)
     vmhi_kvm_put_limits(&h->message, h->spec, "disk", id);
     if (serial)
         wire_put_text(&h->message, WIRE_T_SERIAL_NUMBER, serial);
-    return hand_over(h, &descriptor, 1, error);
+    return hand_over(h, property, &descriptor, 1, error);
 }
 
 /* --- NICs --- */
@@ -281,10 +283,19 @@ static gboolean open_nic(const handing *h, const char *id, line *l, uint64_t *ki
     return open_single(h, id, l, kind, error);
 }
 
+/* The property that says what it is attached to. */
+static char *source_of(const handing *h, const char *id)
+{
+    gsize at = 0;
+
+    return vmhi_kvm_next_source(h->spec, id, &at);
+}
+
 static gboolean add_nic(handing *h, const char *id, vmh_error **error)
 {
-    uint64_t kind;
-    line     l = {.count = 0};
+    g_autofree char *property = source_of(h, id);
+    uint64_t         kind;
+    line             l = {.count = 0};
 
     if (!open_nic(h, id, &l, &kind, error))
         return FALSE;
@@ -293,7 +304,7 @@ static gboolean add_nic(handing *h, const char *id, vmh_error **error)
     wire_put_u64(&h->message, WIRE_T_KIND, kind);
     put_mac(h, id);
     vmhi_kvm_put_limits(&h->message, h->spec, "nic", id);
-    return hand_over(h, l.descriptors, l.count, error);
+    return hand_over(h, property, l.descriptors, l.count, error);
 }
 
 static gboolean add_all(handing *h, const char *class_name, vmh_error **error)
@@ -330,7 +341,6 @@ gboolean vmhi_kvm_is_without_bus(const vmh_spec *spec)
     return g_strcmp0(vmhi_spec_str(spec, "machine"), "mmio") == 0;
 }
 
-/* A NIC keeps the address that it gets at first, a console its type, and a VM the most memory that it can have. */
 /* An empty text takes a property away; what is kept does without. */
 static void drop_empty(vmh_spec *spec)
 {
@@ -344,6 +354,7 @@ static void drop_empty(vmh_spec *spec)
     }
 }
 
+/* A NIC keeps the address that it gets at first, a console its type, and a VM the most memory that it can have. */
 void vmhi_kvm_complete(vmh_spec *spec)
 {
     g_auto(GStrv) nics = vmhi_spec_ids(spec, "nic");

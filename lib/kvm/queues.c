@@ -41,8 +41,7 @@ static gboolean check_burst(const vmh_spec *spec, const char *id, const char *di
     return FALSE;
 }
 
-/* The path of the first that is given from this one on; NULL: none. */
-static char *next_source(const vmh_spec *spec, const char *id, gsize *at)
+char *vmhi_kvm_next_source(const vmh_spec *spec, const char *id, gsize *at)
 {
     while (vmhi_kvm_nic_sources[*at]) {
         g_autofree char *path = vmhi_path("nic", id, vmhi_kvm_nic_sources[(*at)++]);
@@ -58,8 +57,8 @@ static char *next_source(const vmh_spec *spec, const char *id, gsize *at)
 static gboolean check_sources(const vmh_spec *spec, const char *id, vmh_error **error)
 {
     gsize            at = 0;
-    g_autofree char *first = next_source(spec, id, &at);
-    g_autofree char *second = next_source(spec, id, &at);
+    g_autofree char *first = vmhi_kvm_next_source(spec, id, &at);
+    g_autofree char *second = vmhi_kvm_next_source(spec, id, &at);
 
     if (second)
         vmhi_error_set_property(error, VMH_ERR_VALUE, second,

@@ -73,10 +73,24 @@ static int32_t code_of(uint64_t wire_code)
 
 static void refused(const struct wire_message *reply, vmh_error **error)
 {
-    const char *message = wire_text(reply, WIRE_T_MESSAGE);
+    const char    *text = wire_text(reply, WIRE_T_MESSAGE);
+    const char    *property = wire_text(reply, WIRE_T_PROPERTY);
+    const char    *message = text ? text : "the VMM gave no reason";
+    const gboolean is_named = !property || g_str_has_prefix(message, property);
 
-    vmhi_error_set_native(error, code_of(wire_u64(reply, WIRE_T_CODE, WIRE_HOST)), VMHI_KVM, 0,
-                          wire_text(reply, WIRE_T_PROPERTY), "%s", message ? message : "the VMM gave no reason");
+    vmhi_error_set_native(error, code_of(wire_u64(reply, WIRE_T_CODE, WIRE_HOST)), VMHI_KVM, 0, property, "%s%s%s",
+                          is_named ? "" : property, is_named ? "" : ": ", message);
+}
+
+gboolean vmhi_kvm_refused(vmh_error **error, vmh_error *refused, const char *property)
+{
+    if (refused->property) {
+        vmhi_error_move(error, refused);
+        return FALSE;
+    }
+    vmhi_error_set_property(error, vmh_error_code(refused), property, "%s: %s", property, vmh_error_message(refused));
+    vmh_error_free(refused);
+    return FALSE;
 }
 
 static gboolean lost(int got, vmh_error **error)

@@ -335,11 +335,11 @@ static gboolean tell_pins(vmhi_kvm_starting *s, vmh_error **error)
 
         if (!vmhi_kvm_is_pin(paths[i]))
             continue;
-        if (!settle(s, error))
+        if (!vmhi_kvm_check_pin(s->spec, paths[i], error) || !settle(s, error))
             return FALSE;
         vmhi_kvm_put_pin(&s->message, s->spec, paths[i]);
         if (!vmhi_kvm_request(s->ours, &s->message, &refused))
-            return vmhi_kvm_pin_refused(error, refused, paths[i]);
+            return vmhi_kvm_refused(error, refused, paths[i]);
     }
     return TRUE;
 }

@@ -190,21 +190,28 @@ static gboolean has_value(int index, const char *text)
     return !values || g_strv_contains((const char *const *)values, text);
 }
 
+static gboolean check_memory(const vmh_spec *spec, const char *property, vmh_error **error)
+{
+    uint64_t memory = WIRE_PAGE;
+
+    vmhi_spec_u64(spec, property, &memory);
+    if (memory <= WIRE_MEMORY && memory % WIRE_PAGE == 0)
+        return TRUE;
+    vmhi_error_set_property(error, VMH_ERR_VALUE, property,
+                            "%s: the built-in engine takes up to 512 GiB, in pages of 4 KiB", property);
+    return FALSE;
+}
+
 /* What the schema, which is for all hypervisors, lets pass. */
 static gboolean check_sizes(const vmh_spec *spec, vmh_error **error)
 {
-    uint64_t cpus = 1, memory = WIRE_PAGE;
+    uint64_t cpus = 1;
 
     vmhi_spec_u64(spec, "cpu.count", &cpus);
-    vmhi_spec_u64(spec, "memory.size", &memory);
-    if (cpus > WIRE_CPUS)
-        vmhi_error_set_property(error, VMH_ERR_VALUE, "cpu.count",
-                                "cpu.count: the built-in engine has at most %d CPUs a VM", WIRE_CPUS);
-    else if (memory > WIRE_MEMORY || memory % WIRE_PAGE)
-        vmhi_error_set_property(error, VMH_ERR_VALUE, "memory.size",
-                                "memory.size: the built-in engine takes up to 512 GiB, in pages of 4 KiB");
-    else
-        return TRUE;
+    if (cpus <= WIRE_CPUS)
+        return check_memory(spec, "memory.size", error) && check_memory(spec, "memory.max", error);
+    vmhi_error_set_property(error, VMH_ERR_VALUE, "cpu.count",
+                            "cpu.count: the built-in engine has at most %d CPUs a VM", WIRE_CPUS);
     return FALSE;
 }
 
@@ -236,7 +243,8 @@ gboolean vmhi_kvm_check_supported(const vmhi_driver_host *host, const vmh_spec *
                                     text);
             return FALSE;
         }
-        if (!vmhi_kvm_check_queues(spec, paths[i], error) || !vmhi_kvm_check_given(spec, paths[i], error))
+        if (!vmhi_kvm_check_queues(spec, paths[i], error) || !vmhi_kvm_check_given(spec, paths[i], error) ||
+            !vmhi_kvm_check_pin(spec, paths[i], error))
             return FALSE;
     }
     return check_sizes(spec, error);

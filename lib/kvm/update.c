@@ -304,7 +304,7 @@ static gboolean apply_pins(const vmhi_kvm_change *u, const vmh_spec *as, vmh_err
             continue;
         vmhi_kvm_put_pin(&message, as, u->paths[i]);
         if (!vmhi_kvm_ask(u->host, u->uuid, &message, &refused))
-            return vmhi_kvm_pin_refused(error, refused, u->paths[i]);
+            return vmhi_kvm_refused(error, refused, u->paths[i]);
     }
     return TRUE;
 }
