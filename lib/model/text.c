@@ -196,6 +196,8 @@ static char *parse_mac(const char *text)
             return NULL;
     if (g_ascii_xdigit_value(text[1]) & 1)
         return NULL; /* Of a group, not of a card. */
+    if (strspn(text, "0:") == strlen(text))
+        return NULL; /* Of none. */
     return g_ascii_strdown(text, -1);
 }
 

@@ -365,6 +365,7 @@ START_TEST(wrong_values_are_refused)
         {"nic.a.mac", "52-54-00-12-34-56", "takes a unicast address such as 52:54:00:12:34:56"},
         {"nic.a.mac", "53:54:00:12:34:56", "takes a unicast address"},
         {"nic.a.mac", "ff:ff:ff:ff:ff:ff", "takes a unicast address"},
+        {"nic.a.mac", "00:00:00:00:00:00", "takes a unicast address"},
         {"nic.a.mac", "52:54:00:12:34", "takes a unicast address"},
         {"nic.a.mac", "52:54:00:12:34:5g", "takes a unicast address"},
         {"nic.a.mac", "52:54:00:12:34:567", "takes a unicast address"},
