@@ -41,6 +41,9 @@ static const char description[] =
 static int set_path(vmh_spec *spec, const char *option, const char *path, const char *typed)
 {
     g_autofree char *absolute = typed ? g_canonicalize_filename(typed, NULL) : NULL;
+
+    if (typed && !*typed)
+        return cli_usage_error("%s takes a path, not an empty text", option);
     return cli_set(spec, option, path, absolute);
 }
 

@@ -109,6 +109,11 @@ run vmhost-migrate one
 check "migrate needs a destination" exits 2
 run vmhost-run surplus
 check "run takes no argument" exits 2
+run vmhost-run -k ''
+check "a kernel has a path" exits 2
+check "an empty one is told with its option" says err '--kernel takes a path'
+run vmhost-run -d root=
+check "a disk has a path" exits 2
 run vmhost-ctl schema nonsense
 check "an unknown kind is usage" exits 2
 run vmhost-ctl start --help
