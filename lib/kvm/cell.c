@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Empty namespaces for all VMMs of a host, made at its first start by a thread that does nothing else. */
-#include "vmm/cell.h"
+/* Empty namespaces for all VMMs of a host, made at its first start by a process that does nothing else. */
 #include "kvm/common.h"
-#include "model/thread.h"
+#include <sys/time.h>
 
 struct vmhi_kvm_cell {
     GMutex   lock;
@@ -29,26 +28,45 @@ void vmhi_kvm_cell_free(vmhi_kvm_cell *cell)
     g_free(cell);
 }
 
-static void *make(void *data)
+static void receive(vmhi_kvm_cell *cell, int connection)
 {
-    vmhi_kvm_cell *cell = data;
+    const struct timeval patience = {.tv_sec = VMHI_KVM_LOOK_S};
+    struct wire_message  message;
 
-    cell_make(&cell->network, &cell->mounts);
-    return NULL;
+    setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    if (wire_receive(connection, &message, 0) != 1)
+        return;
+    cell->network = wire_take_descriptor(&message);
+    cell->mounts = wire_take_descriptor(&message);
+    wire_close_descriptors(&message);
 }
 
-gboolean vmhi_kvm_cell_get(vmhi_kvm_cell *cell, int *network, int *mounts)
+static void make(vmhi_kvm_cell *cell, const vmhi_driver_host *host)
 {
-    g_mutex_lock(&cell->lock);
-    if (!cell->is_tried) {
-        GThread *thread = vmhi_thread_new("vmhost-cell", make, cell);
+    char        name[] = "vmhost-vmm", wire[] = "--wire=1", what[] = "--make-cell";
+    char *const arguments[] = {name, wire, what, NULL};
+    int         pair[2], process;
 
-        if (thread)
-            g_thread_join(thread);
-        cell->is_tried = thread != NULL;
-    }
+    if (geteuid() != 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return;
+    process = vmhi_kvm_spawn(host->vmm, arguments, &pair[1], 1, NULL);
+    close(pair[1]);
+    if (process >= 0)
+        receive(cell, pair[0]);
+    close(pair[0]);
+    vmhi_kvm_reap(host, process);
+}
+
+gboolean vmhi_kvm_cell_get(const vmhi_driver_host *host, int *network, int *mounts)
+{
+    vmhi_kvm_cell *cell = host->cell;
+
+    g_mutex_lock(&cell->lock);
+    if (!cell->is_tried)
+        make(cell, host);
+    cell->is_tried = TRUE;
     *network = cell->network;
     *mounts = cell->mounts;
     g_mutex_unlock(&cell->lock);
-    return *network >= 0;
+    return *network >= 0 && *mounts >= 0;
 }

@@ -148,7 +148,7 @@ void vmhi_kvm_reap(const vmhi_driver_host *host, int process);
 vmhi_kvm_cell *vmhi_kvm_cell_new(void);
 void           vmhi_kvm_cell_free(vmhi_kvm_cell *cell);
 /* The descriptors stay the cell's. FALSE: this user cannot have them, and each VMM makes its own where it can. */
-gboolean vmhi_kvm_cell_get(vmhi_kvm_cell *cell, int *network, int *mounts);
+gboolean vmhi_kvm_cell_get(const vmhi_driver_host *host, int *network, int *mounts);
 
 /* --- devices.c --- */
 gboolean vmhi_kvm_add_devices(const vmhi_driver_host *host, int connection, const vmh_spec *spec, vmh_error **error);

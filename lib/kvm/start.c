@@ -390,7 +390,7 @@ static gboolean spawn(vmhi_kvm_starting *s, vmh_error **error)
     char             name[] = "vmhost-vmm", wire[] = "--wire=1", cell[] = "--cell";
     g_autofree char *user = g_strdup_printf("--user=%u", user_of(s->uuid));
     int              table[TABLE + CELL];
-    const gboolean   has_cell = vmhi_kvm_cell_get(s->host->cell, &table[TABLE], &table[TABLE + 1]);
+    const gboolean   has_cell = vmhi_kvm_cell_get(s->host, &table[TABLE], &table[TABLE + 1]);
     char *const      arguments[] = {name, wire, user, has_cell ? cell : NULL, NULL};
 
     memcpy(table, s->table, sizeof(s->table));

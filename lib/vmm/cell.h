@@ -9,10 +9,12 @@
 #include <stdbool.h>
 
 /*
- * Moves the calling thread into such namespaces and opens them for others; the thread should then end. Only root can:
- * others own what they join only within a user namespace of theirs. FALSE: there are none, and nothing is open.
+ * Moves the calling thread into such namespaces and opens them for others. Only root can: others own what they join
+ * only within a user namespace of theirs. False: there are none, and nothing is open.
  */
 bool cell_make(int *network, int *mounts);
+/* What a process does that is to do nothing else: makes them and sends both over the socket. */
+bool cell_send(int connection);
 
 /* Of a process with one thread. Joining closes both descriptors. False: it is where it was. */
 bool cell_join(int network, int mounts);

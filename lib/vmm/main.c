@@ -3,6 +3,7 @@
  * vmhost-vmm: one virtual machine on KVM. The library starts it with its descriptors in place and speaks to it over
  * the wire; it is not for people.
  */
+#include "cell.h"
 #include "control.h"
 #include "device/debug.h"
 #include "device/pci.h"
@@ -25,6 +26,7 @@ enum {
     MOUNTS = 8,
     CELL_END = 9
 };
+enum { CELL_RECEIVER = 3 };
 
 static int die(const char *what)
 {
@@ -48,6 +50,12 @@ static bool read_arguments(int count, char **arguments, unsigned *user, bool *ha
     return known;
 }
 
+/* --make-cell: no VM, but namespaces for many of them, which go to a socket. */
+static bool is_for_cell(int count, char **arguments)
+{
+    return count == 3 && strcmp(arguments[1], "--wire=1") == 0 && strcmp(arguments[2], "--make-cell") == 0;
+}
+
 int main(int argc, char **argv)
 {
     static struct vm     vm;
@@ -55,6 +63,8 @@ int main(int argc, char **argv)
     unsigned             user;
     bool                 has_cell;
 
+    if (is_for_cell(argc, argv))
+        return !cell_send(CELL_RECEIVER);
     if (!read_arguments(argc, argv, &user, &has_cell)) {
         fprintf(stderr, "vmhost-vmm is started by libvmhost, not by hand\n");
         return 2;
