@@ -3,6 +3,8 @@
 #include "engine.h"
 
 #include <glib/gstdio.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 static char *run_guest(vmh_host *host, vmh_spec *spec)
@@ -184,6 +186,59 @@ START_TEST(a_readonly_disk_stays_as_it_is)
 }
 END_TEST
 
+/* --- a file system without room --- */
+
+static gboolean has_said(const char *part)
+{
+    g_autofree char *console = engine_file("console");
+    g_autofree char *words = NULL;
+
+    return g_file_get_contents(console, &words, NULL, NULL) && strstr(words, part);
+}
+
+/* One that holds a disk that grows, or what else is in it, but not both. */
+static char *small_file_system(void)
+{
+    char *directory = engine_file("small");
+
+    ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
+    ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    ck_assert_int_eq(g_mkdir(directory, 0755), 0);
+    ck_assert_int_eq(mount("tmpfs", directory, "tmpfs", 0, "size=5m"), 0);
+    return directory;
+}
+
+START_TEST(a_guest_survives_that_the_host_has_no_room)
+{
+    g_autofree char    *directory = NULL, *path = NULL, *filler = NULL, *words = NULL, *content = NULL;
+    g_autofree guint64 *expected = pattern();
+    g_autofree char    *full = g_malloc0(3 << 20);
+    const int64_t       end = test_now_ms() + PATIENCE_MS;
+    gsize               length;
+
+    if (geteuid() != 0)
+        return;
+    directory = small_file_system();
+    path = g_build_filename(directory, "disk", NULL);
+    filler = g_build_filename(directory, "filler", NULL);
+    ck_assert(g_file_set_contents(filler, full, 3 << 20, NULL) && g_file_set_contents(path, "", 0, NULL));
+    ck_assert_int_eq(truncate(path, DISK_MIB << 20), 0);
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_spec) spec = engine_guest_spec("blk", "op=write depth=8 recover");
+    vmh_spec_set_str(spec, "disk.data.path", path, NULL);
+    g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START);
+    while (!has_said("an error") && test_now_ms() < end)
+        g_usleep(5000);
+    ck_assert(has_said("an error"));
+    ck_assert_int_eq(vmh_vm_state(vm), VMH_VM_RUNNING);
+    g_unlink(filler);
+    words = engine_words(vm, NULL);
+    ck_assert_msg(engine_value(words, "errors") > 0 && engine_value(words, "wrong") == 0, "%s", words);
+    ck_assert(g_file_get_contents(path, &content, &length, NULL));
+    ck_assert(length == DISK_MIB << 20 && memcmp(content, expected, length) == 0);
+}
+END_TEST
+
 /* --- the dirtier --- */
 
 /* How many pages it has dirtied by now, and none of them is wrong. */
@@ -237,6 +292,7 @@ int main(void)
         a_readonly_disk_stays_as_it_is,
         dirtied_memory_is_counted,
         a_multiboot_kernel_is_told_what_goes_with_it,
+        a_guest_survives_that_the_host_has_no_room,
     };
 
     return engine_run("engine-guests", tests, G_N_ELEMENTS(tests));

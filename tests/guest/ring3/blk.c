@@ -2,7 +2,8 @@
 /*
  * Drives a virtio disk: op=read, op=write or op=check, which writes or expects in each eight bytes the number of
  * where on the disk they are, inverted. count=N requests of block=BYTES, depth=N of them at a time, one after the
- * other or with order=random anywhere on the disk.
+ * other or with order=random anywhere on the disk. With "recover" it says when a request fails first, and goes on
+ * until then twice the whole disk was without an error.
  */
 #include "virtio.h"
 
@@ -22,8 +23,8 @@ struct request {
 static struct virtio    device;
 static struct virtqueue queue;
 static struct request   requests[MOST];
-static uint64_t         block, blocks, count, begun, ended, errors, wrong;
-static bool             writes, checks, is_random;
+static uint64_t         block, blocks, count, begun, ended, errors, good, wrong;
+static bool             writes, checks, is_random, recovers;
 
 /* --- data --- */
 
@@ -69,13 +70,23 @@ static void begin(unsigned index)
     virtqueue_offer(&queue, (uint16_t)(index * PARTS));
 }
 
+static void fail(void)
+{
+    if (recovers && !errors)
+        say("blk: an error\n");
+    errors++;
+    good = 0;
+}
+
 static void end_one(unsigned index, uint32_t written)
 {
     const struct request *request = &requests[index];
 
     ended++;
+    if (recovers && errors && ++good == 2 * blocks)
+        count = begun;
     if (request->status || written != (writes ? 1 : block + 1))
-        errors++;
+        fail();
     else if (checks)
         check(request);
 }
@@ -148,7 +159,8 @@ void guest_main(const char *cmdline)
     checks = has_argument(cmdline, "op=check");
     is_random = has_argument(cmdline, "order=random");
     block = argument(cmdline, "block", 4096);
-    count = argument(cmdline, "count", 1);
+    recovers = has_argument(cmdline, "recover");
+    count = argument(cmdline, "count", recovers ? UINT64_MAX : 1);
     if (!virtio_find(&device, VIRTIO_BLK) ||
         !virtio_begin(&device, VIRTIO_VERSION_1 | VIRTIO_EVENT_INDEX | FLUSH_FEATURE) || !device.config) {
         say("blk: no disk\n");
