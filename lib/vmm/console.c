@@ -182,7 +182,7 @@ static void set_log(struct console *console, int descriptor)
 static void on_connection(void *data, uint32_t events)
 {
     struct console *console = data;
-    const int       descriptor = accept4(console->listener, NULL, NULL, SOCK_CLOEXEC);
+    const int       descriptor = loop_accept(console->listener);
 
     (void)events;
     if (descriptor >= 0 && (is_open(console) || !attach(console, descriptor)))

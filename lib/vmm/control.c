@@ -325,7 +325,7 @@ static bool add_client(int descriptor)
 
 static void on_connection(void *data, uint32_t events)
 {
-    const int descriptor = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    const int descriptor = loop_accept(listener);
 
     (void)data;
     (void)events;

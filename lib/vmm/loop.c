@@ -2,9 +2,12 @@
 /* epoll with a table of handlers by descriptor: a VMM has few, and small numbers. */
 #include "loop.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 enum { DESCRIPTORS = 1024, AT_ONCE = 32 };
 
@@ -14,12 +17,14 @@ static struct {
 } table[DESCRIPTORS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int             poll_descriptor = -1;
+static int             spare = -1; /* given up for a moment where there is no other */
 static atomic_bool     ended;
 
 bool loop_init(void)
 {
     poll_descriptor = epoll_create1(EPOLL_CLOEXEC);
-    return poll_descriptor >= 0;
+    spare = fcntl(poll_descriptor, F_DUPFD_CLOEXEC, 0);
+    return spare >= 0;
 }
 
 static bool control(int operation, int descriptor, uint32_t events)
@@ -62,7 +67,7 @@ void loop_run(void)
     while (!atomic_load(&ended)) {
         const int count = epoll_wait(poll_descriptor, events, AT_ONCE, -1);
 
-        for (int i = 0; i < count; i++) {
+        for (int i = 0; i < count && !atomic_load(&ended); i++) {
             const int    descriptor = events[i].data.fd;
             loop_handler handler;
             void        *data;
@@ -75,6 +80,20 @@ void loop_run(void)
                 handler(data, events[i].events);
         }
     }
+}
+
+int loop_accept(int listener)
+{
+    int descriptor = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+    if (descriptor >= 0 || (errno != EMFILE && errno != ENFILE))
+        return descriptor;
+    close(spare);
+    descriptor = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    if (descriptor >= 0)
+        close(descriptor);
+    spare = fcntl(poll_descriptor, F_DUPFD_CLOEXEC, 0);
+    return -1;
 }
 
 void loop_end(void)

@@ -15,6 +15,9 @@ bool loop_change(int descriptor, uint32_t events);
 /* Before it is closed. A handler that is due is not called any more. On the loop's thread alone. */
 void loop_remove(int descriptor);
 
-/* Runs until loop_end(). */
+/* A connection, or -1. One for which there is no descriptor is closed, lest the loop be told of it for ever. */
+int loop_accept(int listener);
+
+/* Runs until loop_end(), and calls no handler after that. */
 void loop_run(void);
 void loop_end(void);
