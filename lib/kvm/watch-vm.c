@@ -231,14 +231,18 @@ void vmhi_kvm_watched_gone(vmhi_kvm_watched *vm)
 
 /* --- its counters --- */
 
-/* What an older VMM does not count reads as 0: beyond its pages, there are some of ours. */
+/*
+ * What an older VMM does not count reads as 0: beyond its pages, there are some of ours. Where it could take pages away
+ * again, whoever has broken out of a guest could kill every program that reads.
+ */
 static void *map_stats(int descriptor)
 {
     const size_t most = sizeof(struct wire_stats);
+    const int    seals = fcntl(descriptor, F_GET_SEALS);
     struct stat  status;
     void        *stats;
 
-    if (fstat(descriptor, &status) < 0)
+    if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(descriptor, &status) < 0)
         return NULL;
     stats = mmap(NULL, most, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (stats != MAP_FAILED && mmap(stats, MIN(most, (size_t)status.st_size), PROT_READ, MAP_SHARED | MAP_FIXED,
