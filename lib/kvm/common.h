@@ -125,7 +125,9 @@ gboolean vmhi_kvm_collect(int connection, struct wire_message *message, vmh_erro
 /* One request of a VM by its own connection. VMH_ERR_STATE when it does not run. */
 gboolean vmhi_kvm_ask(const vmhi_driver_host *host, const char *uuid, struct wire_message *message,
                       vmh_error **error);
-/* How long a verb may wait for a guest, in microseconds: less than its caller gives it, so that its outcome is known.
+/*
+ * How long a verb may wait for a guest, or for a process that starts, in microseconds: less than its caller gives it,
+ * so that its outcome is known.
  */
 gint64 vmhi_kvm_patience(const vmhi_driver_host *host);
 /* The error of a verb in the wrong state, which it names. */

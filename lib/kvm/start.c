@@ -398,7 +398,10 @@ static gboolean spawn(vmhi_kvm_starting *s, vmh_error **error)
     return s->process >= 0;
 }
 
-/* What was there before the start is there again. One that did not answer in time is not asked to end. */
+/*
+ * Nothing of the start stays; how the VM ended before that is forgotten. A process that did not answer in time is not
+ * asked to end.
+ */
 static void give_up(vmhi_kvm_starting *s)
 {
     static const char *const files[] = {VMHI_KVM_CONTROL, VMHI_KVM_VSOCK, VMHI_KVM_WORDS};
