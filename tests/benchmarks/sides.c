@@ -18,6 +18,8 @@
 
 enum { HEARD_MAX = 64 * 1024, ARGUMENTS = 32, PATIENCE_MS = 300000 };
 
+#define NIC 3 /* the descriptor that QEMU has of its NIC's stream */
+
 static char directory[] = "/tmp/vmhost-bench-XXXXXX";
 
 vmh_host *bench_own_host(void)
@@ -59,6 +61,10 @@ static vmh_spec *make_spec(const bench_guest *guest)
         vmh_spec_set(spec, "boot.mode", "real", &error);
         vmh_spec_set(spec, "boot.address", guest->flat_at, &error);
     }
+    if (guest->disk)
+        vmh_spec_set_str(spec, "disk.data.path", guest->disk, &error);
+    if (guest->nic)
+        vmh_spec_set_fd(spec, "nic.lan.fd", guest->nic, &error);
     bench_require(error == NULL, error, "the spec");
     return spec;
 }
@@ -116,6 +122,22 @@ static size_t add(char **arguments, size_t count, const char *option, const char
     return count + 2;
 }
 
+static size_t add_devices(char **arguments, size_t count, const bench_guest *guest)
+{
+    static char drive[256];
+
+    if (guest->disk) {
+        snprintf(drive, sizeof(drive), "if=none,id=data,format=raw,file=%s", guest->disk);
+        count = add(arguments, count, "-drive", drive);
+        count = add(arguments, count, "-device", "virtio-blk-device,drive=data");
+    }
+    if (guest->nic) {
+        count = add(arguments, count, "-netdev", "socket,id=lan,fd=" G_STRINGIFY(NIC));
+        count = add(arguments, count, "-device", "virtio-net-device,netdev=lan");
+    }
+    return count;
+}
+
 bench_running bench_start_peer(const bench_guest *guest)
 {
     char *arguments[ARGUMENTS] = {"qemu-system-x86_64", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot"};
@@ -131,11 +153,14 @@ bench_running bench_start_peer(const bench_guest *guest)
     count = add(arguments, count, "-m", guest->memory_mib);
     count = add(arguments, count, "-kernel", guest->kernel);
     count = add(arguments, count, "-initrd", guest->initrd);
-    add(arguments, count, "-append", guest->cmdline);
+    count = add(arguments, count, "-append", guest->cmdline);
+    add_devices(arguments, count, guest);
     bench_require(pipe2(pipes, O_CLOEXEC) == 0, NULL, "pipe2");
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, pipes[1], 1);
+    if (guest->nic)
+        posix_spawn_file_actions_adddup2(&actions, guest->nic, NIC);
     posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
     bench_require(posix_spawnp(&running.process, arguments[0], &actions, NULL, arguments, environ) == 0, NULL,
                   "QEMU");

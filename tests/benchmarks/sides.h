@@ -13,6 +13,8 @@ typedef struct {
     const char *cmdline;  /* NULL: none */
     const char *qemu_cpu; /* NULL: QEMU's own; "host" is what ours is, and QEMU refuses it where KVM is emulated */
     const char *flat_at;  /* NULL: no flat binary; otherwise where it is put and begins, in real mode */
+    const char *disk;     /* NULL: none; a file */
+    int         nic;      /* 0: none; a connected stream socket, the caller's */
 } bench_guest;
 
 /* A guest that runs. Its console is where it is heard; a side has a VM or a process. */
