@@ -11,6 +11,7 @@
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -191,6 +192,61 @@ START_TEST(a_tap_that_is_deleted_is_told)
     g_autoptr(vmh_queue) queue = vmh_queue_new(host, "vm", 0, NULL);
     g_free(RUN("ip", "link", "delete", "tap0"));
     event = test_wait_event(queue, VMH_EVENT_VM_CHANGED, name, PATIENCE_MS);
+    ck_assert_ptr_nonnull(event);
+    ck_assert_str_eq(vmh_event_str(event, "reason"), "devices");
+    ck_assert_int_eq(vmh_vm_state(vm), VMH_VM_RUNNING);
+    assert_ok(vmh_vm_stop(vm, 0, &error));
+}
+END_TEST
+
+/* --- passt --- */
+
+/* It is begun by what writes down which process it is. */
+static gboolean wrap_passt(const char *number)
+{
+    g_autofree char *passt = g_find_program_in_path("passt");
+    g_autofree char *directory = engine_file("programs");
+    g_autofree char *program = g_build_filename(directory, "passt", NULL);
+    g_autofree char *path = g_strconcat(directory, ":", g_getenv("PATH"), NULL);
+    g_autofree char *script =
+        g_strdup_printf("#!/bin/sh\necho $$ >%s.new\nmv %s.new %s\nexec %s \"$@\"\n", number, number, number, passt);
+
+    if (!passt)
+        return FALSE;
+    ck_assert_int_eq(g_mkdir(directory, 0755), 0);
+    ck_assert(g_file_set_contents(program, script, -1, NULL));
+    ck_assert_int_eq(g_chmod(program, 0755), 0);
+    g_setenv("PATH", path, TRUE);
+    return TRUE;
+}
+
+static pid_t wait_passt(const char *number)
+{
+    const int64_t    end = test_now_ms() + PATIENCE_MS;
+    g_autofree char *text = NULL;
+
+    while (!g_file_get_contents(number, &text, NULL, NULL) && test_now_ms() < end)
+        g_usleep(5000);
+    ck_assert_ptr_nonnull(text);
+    return (pid_t)g_ascii_strtoll(text, NULL, 10);
+}
+
+START_TEST(a_passt_that_dies_is_told)
+{
+    g_autofree char *number = engine_file("number");
+    g_autoptr(vmh_error) error = NULL;
+
+    if (!wrap_passt(number))
+        return;
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_spec) spec = net_spec();
+    g_autofree char *name = test_text(spec, "name");
+    vmh_spec_set(spec, "nic.lan.user", "yes", NULL);
+    vmh_spec_set_str(spec, "boot.cmdline", "echo=1", NULL);
+    g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START);
+    g_autoptr(vmh_queue) queue = vmh_queue_new(host, "vm", 0, NULL);
+    ck_assert_int_eq(kill(wait_passt(number), SIGKILL), 0);
+    g_autoptr(vmh_event) event = test_wait_event(queue, VMH_EVENT_VM_CHANGED, name, PATIENCE_MS);
     ck_assert_ptr_nonnull(event);
     ck_assert_str_eq(vmh_event_str(event, "reason"), "devices");
     ck_assert_int_eq(vmh_vm_state(vm), VMH_VM_RUNNING);
@@ -402,6 +458,7 @@ int main(void)
     const TTest *const tests[] = {
         frames_go_both_ways,
         a_tap_that_is_deleted_is_told,
+        a_passt_that_dies_is_told,
         a_given_tap_outlives_the_programs_own_and_a_reset,
         a_program_without_rights_is_given_a_tap,
         a_macvtap_is_given,
