@@ -196,6 +196,15 @@ static gboolean has_said(const char *part)
     return g_file_get_contents(console, &words, NULL, NULL) && strstr(words, part);
 }
 
+static void wait_said(const char *part)
+{
+    const int64_t end = test_now_ms() + PATIENCE_MS;
+
+    while (!has_said(part) && test_now_ms() < end)
+        g_usleep(5000);
+    ck_assert_msg(has_said(part), "the guest does not say \"%s\"", part);
+}
+
 /* One that holds a disk that grows, or what else is in it, but not both. */
 static char *small_file_system(void)
 {
@@ -213,7 +222,6 @@ START_TEST(a_guest_survives_that_the_host_has_no_room)
     g_autofree char    *directory = NULL, *path = NULL, *filler = NULL, *words = NULL, *content = NULL;
     g_autofree guint64 *expected = pattern();
     g_autofree char    *full = g_malloc0(3 << 20);
-    const int64_t       end = test_now_ms() + PATIENCE_MS;
     gsize               length;
 
     if (geteuid() != 0)
@@ -227,15 +235,49 @@ START_TEST(a_guest_survives_that_the_host_has_no_room)
     g_autoptr(vmh_spec) spec = engine_guest_spec("blk", "op=write depth=8 recover");
     vmh_spec_set_str(spec, "disk.data.path", path, NULL);
     g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START);
-    while (!has_said("an error") && test_now_ms() < end)
-        g_usleep(5000);
-    ck_assert(has_said("an error"));
+    wait_said("an error");
     ck_assert_int_eq(vmh_vm_state(vm), VMH_VM_RUNNING);
     g_unlink(filler);
     words = engine_words(vm, NULL);
     ck_assert_msg(engine_value(words, "errors") > 0 && engine_value(words, "wrong") == 0, "%s", words);
     ck_assert(g_file_get_contents(path, &content, &length, NULL));
     ck_assert(length == DISK_MIB << 20 && memcmp(content, expected, length) == 0);
+}
+END_TEST
+
+/* --- the balloon --- */
+
+static uint64_t resident(vmh_host *host)
+{
+    g_autoptr(vmh_frame) frame = vmh_host_sample(host, "memory.rss", 0, NULL);
+    const uint64_t *values;
+
+    ck_assert(frame && vmh_frame_rows(frame) == 1);
+    ck_assert_int_eq(vmh_frame_column(frame, "memory.rss", &values, NULL, NULL), 0);
+    return values[0];
+}
+
+/* Of 24 MiB that it has used, 12 that it puts into its balloon, and 8 that it reports to be free. */
+START_TEST(memory_that_is_given_back_is_the_hosts)
+{
+    enum { BALLOON = 12 << 20, FREE = 8 << 20, USED = 24 << 20, REST = 256 << 10 };
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_spec) spec = engine_guest_spec("balloon", "touch=24 report=8");
+    g_autoptr(vmh_spec) change = vmh_spec_new("vm", NULL);
+    g_autoptr(vmh_error) error = NULL;
+    g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START);
+    uint64_t before, after;
+
+    wait_said("touched");
+    before = resident(host);
+    ck_assert_uint_gt(before, USED);
+    vmh_spec_set(change, "memory.size", "20MiB", NULL);
+    assert_ok(vmh_vm_update(vm, change, VMH_UPDATE_LIVE, 0, &error));
+    wait_said("reported");
+    after = resident(host);
+    ck_assert_msg(after < before - BALLOON - FREE + REST,
+                  "of %" G_GUINT64_FORMAT " KiB %" G_GUINT64_FORMAT " are left", before >> 10, after >> 10);
+    assert_ok(vmh_vm_stop(vm, 0, &error));
 }
 END_TEST
 
@@ -293,6 +335,7 @@ int main(void)
         dirtied_memory_is_counted,
         a_multiboot_kernel_is_told_what_goes_with_it,
         a_guest_survives_that_the_host_has_no_room,
+        memory_that_is_given_back_is_the_hosts,
     };
 
     return engine_run("engine-guests", tests, G_N_ELEMENTS(tests));
