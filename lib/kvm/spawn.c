@@ -43,7 +43,9 @@ static int become_vmm(void *data)
     setsid();
     /* First out of the way, since one's number may be another's place. */
     for (int i = 0; i < o->count; i++) {
-        copies[i] = fcntl(o->descriptors[i], F_DUPFD_CLOEXEC, o->count);
+        copies[i] = o->descriptors[i];
+        if (copies[i] < o->count)
+            copies[i] = fcntl(copies[i], F_DUPFD_CLOEXEC, o->count);
         if (copies[i] < 0)
             goto failed;
     }

@@ -6,6 +6,7 @@
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -120,6 +121,21 @@ START_TEST(a_program_that_inherits_orphans_has_no_zombies)
 }
 END_TEST
 
+/* Starting a VM takes few more than its process gets. */
+START_TEST(few_descriptors_are_enough)
+{
+    const struct rlimit few = {.rlim_cur = 31, .rlim_max = 31};
+    g_autoptr(vmh_host) host = NULL;
+    g_autoptr(vmh_vm) vm = NULL;
+    g_autoptr(vmh_error) error = NULL;
+
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    host = open_host(engine_uri());
+    vm = engine_create(host, "few", NULL, VMH_CREATE_START);
+    assert_ok(vmh_vm_stop(vm, 0, &error));
+}
+END_TEST
+
 /* It is as if the kernel, or a file that it is to read, kept the VM's process waiting. */
 START_TEST(a_process_that_hangs_hinders_nobody_for_long)
 {
@@ -219,6 +235,7 @@ int main(void)
         nothing_leaks,
         the_program_gets_no_child,
         a_program_that_inherits_orphans_has_no_zombies,
+        few_descriptors_are_enough,
         a_process_that_hangs_hinders_nobody_for_long,
         each_vm_has_a_user_of_its_own,
         the_program_stays_where_it_is,
