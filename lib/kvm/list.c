@@ -24,13 +24,16 @@ static void wait_for_last(int connection, const struct wire_message *answer)
         wire_receive(connection, &message, 0);
 }
 
-static gboolean ask(int connection, vmhi_kvm_condition *found)
+static gboolean ask(int connection, vmhi_kvm_condition *found, gboolean *is_dropped)
 {
     struct wire_message message;
+    g_autoptr(vmh_error) failure = NULL;
 
     wire_begin(&message, WIRE_LOOK, 1);
-    if (!vmhi_kvm_request(connection, &message, NULL))
+    if (!vmhi_kvm_request(connection, &message, &failure)) {
+        *is_dropped = vmh_error_code(failure) != VMH_ERR_TIMEOUT;
         return FALSE;
+    }
     wait_for_last(connection, &message);
     *found = (vmhi_kvm_condition){
         vmhi_kvm_state(wire_u64(&message, WIRE_T_STATE, WIRE_RUNNING)), g_strdup(wire_text(&message, WIRE_T_REASON)),
@@ -38,17 +41,26 @@ static gboolean ask(int connection, vmhi_kvm_condition *found)
     return TRUE;
 }
 
-/* Asks the VM's process where there is one, else reads its last words. That it cannot be reached is no end of it. */
+/*
+ * Asks the VM's process where there is one, else reads its last words. That it cannot be reached is no end of it. One
+ * that ends drops whom it has not answered yet, and refuses them when they come again.
+ */
 vmhi_kvm_condition vmhi_kvm_look_at(const vmhi_driver_host *host, const char *uuid)
 {
-    const int          connection = vmhi_kvm_connect(host, uuid, VMHI_KVM_LOOK_S);
-    const gboolean     is_refused = connection < 0 && (errno == ECONNREFUSED || errno == ENOENT);
     vmhi_kvm_condition found;
-    gboolean           answered = connection >= 0 && ask(connection, &found);
+    gboolean           is_refused = FALSE, is_dropped = TRUE;
 
-    vmhi_kvm_close(connection);
-    if (answered)
-        return found;
+    for (unsigned tries = 0; is_dropped && tries < 2; tries++) {
+        const int connection = vmhi_kvm_connect(host, uuid, VMHI_KVM_LOOK_S);
+        gboolean  answered;
+
+        is_refused = connection < 0 && (errno == ECONNREFUSED || errno == ENOENT);
+        is_dropped = FALSE;
+        answered = connection >= 0 && ask(connection, &found, &is_dropped);
+        vmhi_kvm_close(connection);
+        if (answered)
+            return found;
+    }
     if (!vmhi_kvm_has_process(host, uuid))
         return vmhi_kvm_words_read(host, uuid);
     if (is_refused)
