@@ -184,6 +184,7 @@ gboolean vmhi_kvm_check_lasting(const vmh_spec *spec, gboolean vanishes, vmh_err
 void     vmhi_kvm_complete_consoles(vmh_spec *spec);
 gboolean vmhi_kvm_check_consoles(const vmh_spec *spec, vmh_error **error);
 gboolean vmhi_kvm_add_consoles(vmhi_kvm_starting *starting, const vmh_spec *spec, vmh_error **error);
+gboolean vmhi_kvm_add_images(vmhi_kvm_starting *starting, const vmh_spec *spec, vmh_error **error);
 /* Of a VM that has ended: the sockets that its consoles had and that nobody listens at. */
 void vmhi_kvm_remove_sockets(const vmhi_driver_host *host, const char *uuid);
 

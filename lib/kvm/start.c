@@ -23,36 +23,6 @@ struct vmhi_kvm_starting {
 
 /* --- files --- */
 
-static int open_file(const char *property, const char *path, vmh_error **error)
-{
-    const int   descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat status;
-
-    if (descriptor < 0)
-        vmhi_error_set_native(error, vmhi_kvm_file_error(errno), VMHI_KVM, errno, property, "%s: cannot open %s: %s",
-                              property, path, g_strerror(errno));
-    if (descriptor < 0 || (fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode)))
-        return descriptor;
-    vmhi_error_set_property(error, VMH_ERR_VALUE, property, "%s: %s is not a regular file", property, path);
-    close(descriptor);
-    return -1;
-}
-
-static gboolean check_file(const vmh_spec *spec, const char *property, vmh_error **error)
-{
-    const char *path = vmhi_spec_str(spec, property);
-    const int   descriptor = path ? open_file(property, path, error) : -1;
-
-    if (descriptor >= 0)
-        close(descriptor);
-    return !path || descriptor >= 0;
-}
-
-gboolean vmhi_kvm_check_files(const vmh_spec *spec, vmh_error **error)
-{
-    return check_file(spec, "boot.kernel", error) && check_file(spec, "boot.initrd", error);
-}
-
 void vmhi_kvm_made(vmhi_kvm_starting *s, const char *path)
 {
     g_ptr_array_add(s->made, g_strdup(path));
@@ -183,47 +153,6 @@ static gboolean tell_transport(vmhi_kvm_starting *s, vmh_error **error)
 {
     wire_begin(&s->message, WIRE_MMIO, 1);
     return !vmhi_kvm_is_without_bus(s->spec) || tell(s, error);
-}
-
-static void put_kernel(vmhi_kvm_starting *s)
-{
-    static const char *const modes[] = {[WIRE_MODE_REAL] = "real",
-                                        [WIRE_MODE_PROTECTED] = "protected",
-                                        [WIRE_MODE_LONG] = "long",
-                                        [WIRE_MODE_USER] = "user"};
-    const char              *cmdline = vmhi_spec_str(s->spec, "boot.cmdline");
-    const char              *mode = vmhi_spec_str_or_default(s->spec, "vm", "boot.mode");
-    uint64_t                 number = WIRE_MODE_REAL;
-
-    if (cmdline)
-        wire_put_text(&s->message, WIRE_T_CMDLINE, cmdline);
-    if (!vmhi_kvm_is_flat(s->spec))
-        return;
-    while (!g_str_equal(mode, modes[number]))
-        number++;
-    wire_put_u64(&s->message, WIRE_T_KIND, WIRE_KERNEL_FLAT);
-    wire_put_u64(&s->message, WIRE_T_MODE, number);
-    wire_put_u64(&s->message, WIRE_T_ADDRESS, vmhi_spec_u64_or_default(s->spec, "vm", "boot.address"));
-}
-
-static gboolean tell_image(vmhi_kvm_starting *s, uint16_t type, const char *property, vmh_error **error)
-{
-    const char *path = vmhi_spec_str(s->spec, property);
-    int         descriptor;
-    gboolean    done;
-
-    if (!path)
-        return TRUE;
-    descriptor = open_file(property, path, error);
-    if (descriptor < 0)
-        return FALSE;
-    wire_begin(&s->message, type, 1);
-    wire_put_descriptor(&s->message, descriptor);
-    if (type == WIRE_KERNEL)
-        put_kernel(s);
-    done = tell(s, error);
-    close(descriptor);
-    return done;
 }
 
 static gboolean tell_balloon(vmhi_kvm_starting *s, vmh_error **error)
@@ -362,10 +291,9 @@ static gboolean tell_all(vmhi_kvm_starting *s, gboolean paused, vmh_error **erro
         return FALSE;
     }
     if (!tell_machine(s, error) || !join_groups(s, error) || !tell_pins(s, error) || !tell_transport(s, error) ||
-        !tell_image(s, WIRE_KERNEL, "boot.kernel", error) || !tell_image(s, WIRE_INITRD, "boot.initrd", error) ||
-        !vmhi_kvm_add_consoles(s, s->spec, error) || !tell_debug(s, error) || !tell_policy(s, error) ||
-        !tell_balloon(s, error) || !tell_rng(s, error) || !tell_vsock(s, error) || !settle(s, error) ||
-        !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
+        !vmhi_kvm_add_images(s, s->spec, error) || !vmhi_kvm_add_consoles(s, s->spec, error) ||
+        !tell_debug(s, error) || !tell_policy(s, error) || !tell_balloon(s, error) || !tell_rng(s, error) ||
+        !tell_vsock(s, error) || !settle(s, error) || !vmhi_kvm_add_devices(s->host, s->ours, s->spec, error))
         return FALSE;
     wire_begin(&s->message, WIRE_BOOT, 1);
     wire_put_u64(&s->message, WIRE_T_PAUSED, paused ? 1 : 0);

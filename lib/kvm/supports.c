@@ -26,6 +26,8 @@ static const struct {
     {"boot.format", NULL},
     {"boot.address", NULL},
     {"boot.mode", NULL},
+    {"module.<id>.path", NULL},
+    {"module.<id>.cmdline", NULL},
     {"cpu.count", NULL},
     {"cpu.max", NULL},
     {"cpu.model", "host"},

@@ -31,6 +31,12 @@ static const char *no_debug_ports(const vmhi_platform *platform)
     return "only the built-in engine, kvm:///, has ports for test kernels";
 }
 
+static const char *no_modules(const vmhi_platform *platform)
+{
+    (void)platform;
+    return "only the built-in engine, kvm:///, boots a multiboot kernel with modules";
+}
+
 static const char *no_descriptors(const vmhi_platform *platform)
 {
     (void)platform;
@@ -152,6 +158,8 @@ const vmhi_domain_row vmhi_domain_rows[] = {
     {"boot.format", NULL, NULL, NULL, flat, NULL, 0},
     {"boot.address", NULL, NULL, NULL, flat, NULL, 0},
     {"boot.mode", NULL, NULL, NULL, flat, NULL, 0},
+    {"module.<id>.path", NULL, NULL, NULL, no_modules, NULL, 0},
+    {"module.<id>.cmdline", NULL, NULL, NULL, no_modules, NULL, 0},
     {"boot.firmware", "os@firmware", OWN(firmware), no_uefi, NULL, 0},
     {"boot.order", "devices/*/boot@order", OWN(boot_order), not_qemu, NULL, 0},
 

@@ -65,6 +65,7 @@ static const struct {
     {"nic.<id>.outbound.rate", "1MB/s|2MB/s", "nic.x0.network=default"},
     {"console.<id>.to", "pty|file:/srv/log|unix:/srv/socket", NULL},
     {"debug.console", "/srv/debug|/srv/other", NULL},
+    {"module.<id>.path", "/srv/module|/srv/other", NULL},
     {"vsock.cid", "77|78", NULL},
     {"share.<id>.path", "/srv|/tmp", "memory.shared=yes"},
     {"share.<id>.readonly", "yes|no", "memory.shared=yes share.x0.path=/srv"},

@@ -73,6 +73,15 @@ END_TEST
 
 /* --- multiboot --- */
 
+static void expect_refusal(vmh_host *host, vmh_spec *spec, const char *property, const char *said)
+{
+    g_autoptr(vmh_error) error = NULL;
+
+    vmh_job_finish(vmh_host_create_vm(host, spec, VMH_CREATE_START, &error), PATIENCE_MS, &error);
+    ck_assert_str_eq(vmh_error_property(error), property);
+    ck_assert_msg(strstr(vmh_error_message(error), said) != NULL, "%s", vmh_error_message(error));
+}
+
 START_TEST(a_multiboot_kernel_is_told_what_goes_with_it)
 {
     static const char *const forms[] = {"elf", "flat"}, *const cmdlines[] = {"", "quiet root=/dev/vda a=\"b c\""};
@@ -94,6 +103,37 @@ START_TEST(a_multiboot_kernel_is_told_what_goes_with_it)
         words = run_guest(host, spec);
         ck_assert_str_eq(words, expected);
     }
+}
+END_TEST
+
+START_TEST(a_multiboot_kernel_has_modules)
+{
+    static const char *const names[] = {"b", "a", "a-b"};
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autofree char *kernel = g_strconcat(MULTIBOOT_GUEST, "elf", NULL);
+    g_autoptr(vmh_spec) spec = engine_flat_spec("modules", kernel, "");
+    g_autofree char *words = NULL;
+
+    ck_assert_int_eq(vmh_spec_set(spec, "boot.format", "auto", NULL), 0);
+    for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *file = engine_file(names[i]);
+        g_autofree char *path = g_strdup_printf("module.%s.path", names[i]);
+        g_autofree char *cmdline = g_strdup_printf("module.%s.cmdline", names[i]);
+        g_autofree char *text = g_strdup_printf("is=%s quiet", names[i]);
+
+        ck_assert(g_file_set_contents(file, names[i], -1, NULL));
+        ck_assert_int_eq(vmh_spec_set_str(spec, path, file, NULL), 0);
+        ck_assert_int_eq(vmh_spec_set_str(spec, cmdline, text, NULL), 0);
+    }
+    words = run_guest(host, spec);
+    ck_assert_msg(strstr(words, "modules=3\nmodule: [is=a quiet] a\nmodule: [is=a-b quiet] a-b\n"
+                                "module: [is=b quiet] b\n") != NULL,
+                  "%s", words);
+    /* No other kernel could be told of them. */
+    vmh_spec_set_str(spec, "boot.kernel", SMALL_GUEST, NULL);
+    expect_refusal(host, spec, "boot.kernel", "no multiboot kernel");
+    vmh_spec_unset(spec, "module.a.path", NULL);
+    expect_refusal(host, spec, "module.a.path", "a module is a file");
 }
 END_TEST
 
@@ -334,6 +374,7 @@ int main(void)
         a_readonly_disk_stays_as_it_is,
         dirtied_memory_is_counted,
         a_multiboot_kernel_is_told_what_goes_with_it,
+        a_multiboot_kernel_has_modules,
         a_guest_survives_that_the_host_has_no_room,
         memory_that_is_given_back_is_the_hosts,
     };

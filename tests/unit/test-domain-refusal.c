@@ -50,6 +50,7 @@ static const struct {
     {"share.x.path=/x", &qemu, VMH_ERR_VALUE, "share.x.path", "memory.shared"},
     {"debug.exit=244", &qemu, VMH_ERR_UNSUPPORTED, "debug.exit", "built-in engine"},
     {"debug.console=/x", &test_driver, VMH_ERR_UNSUPPORTED, "debug.console", "built-in engine"},
+    {"module.x.path=/x", &qemu, VMH_ERR_UNSUPPORTED, "module.x.path", "multiboot"},
     {"tpm=yes", &xen, VMH_ERR_UNSUPPORTED, "tpm", "QEMU"},
     {"security.label=x", &xen, VMH_ERR_UNSUPPORTED, "security.label", "AppArmor"},
 };

@@ -98,8 +98,9 @@ static const char *sample_of(const char *pattern)
 START_TEST(every_property_has_a_row_and_a_sample)
 {
     /* Libvirt has none of these. */
-    static const char *const absent[] = {"boot.format", "boot.address", "boot.mode",        "debug.console",
-                                         "debug.exit",  "nic.<id>.fd",  "nic.<id>.address", NULL};
+    static const char *const absent[] = {
+        "boot.format", "boot.address",     "boot.mode",        "debug.console",       "debug.exit",
+        "nic.<id>.fd", "nic.<id>.address", "module.<id>.path", "module.<id>.cmdline", NULL};
     /* Not of the XML: reported of a VM, kept elsewhere, or an order to attach and detach. */
     static const char *const elsewhere[] = {"state",     "generation",        "persistent",       "security.sandbox",
                                             "autostart", "disk.<id>.present", "nic.<id>.present", NULL};

@@ -120,13 +120,19 @@ static bool load_flat(struct vm *vm, const struct boot_file *file, struct failur
 
 static bool load(struct vm *vm, const struct boot_file *file, struct failure *failure)
 {
-    if (vm->kernel_kind == WIRE_KERNEL_FLAT)
+    const bool is_flat = vm->kernel_kind == WIRE_KERNEL_FLAT;
+
+    /* Before ELF: a kernel may be both, and those that are want this one. */
+    if (!is_flat && !boot_is_bzimage(file) && boot_is_multiboot(file))
+        return boot_load_multiboot(vm, file, failure);
+    if (vm->module_count > 1)
+        return fail(failure, WIRE_VALUE, "boot.kernel",
+                    "it is no multiboot kernel, and of %u modules it could get one, which is boot.initrd",
+                    vm->module_count);
+    if (is_flat)
         return load_flat(vm, file, failure);
     if (boot_is_bzimage(file))
         return boot_load_bzimage(vm, file, failure);
-    /* Before ELF: a kernel may be both, and those that are want this one. */
-    if (boot_is_multiboot(file))
-        return boot_load_multiboot(vm, file, failure);
     if (boot_is_elf(file))
         return boot_load_elf(vm, file, failure);
     return fail(failure, WIRE_VALUE, "boot.kernel",
