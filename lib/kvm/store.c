@@ -210,9 +210,10 @@ void vmhi_kvm_remove(const vmhi_driver_host *host, const char *uuid, const char 
     g_autofree char         *link = name ? name_path(host, name) : NULL;
     g_autofree char         *target = name ? vmhi_kvm_find_name(host, name) : NULL;
 
+    /* The name's end tells others that it is gone: what takes long comes before. */
+    vmhi_kvm_clear_away(host, uuid);
     if (g_strcmp0(target, uuid) == 0)
         g_unlink(link);
-    vmhi_kvm_clear_away(host, uuid);
     for (gsize i = 0; i < G_N_ELEMENTS(files); i++) {
         g_autofree char *path = vmhi_kvm_path(host, uuid, files[i]);
 
