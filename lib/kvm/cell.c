@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Empty namespaces for all VMMs of a host, made at its first start by a process that does nothing else. */
 #include "kvm/common.h"
-#include <sys/time.h>
 
 struct vmhi_kvm_cell {
     GMutex   lock;
@@ -28,17 +27,17 @@ void vmhi_kvm_cell_free(vmhi_kvm_cell *cell)
     g_free(cell);
 }
 
-static void receive(vmhi_kvm_cell *cell, int connection)
+static gboolean receive(vmhi_kvm_cell *cell, int connection)
 {
-    const struct timeval patience = {.tv_sec = VMHI_KVM_LOOK_S};
-    struct wire_message  message;
+    struct wire_message message;
 
-    setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    vmhi_kvm_be_patient(connection, VMHI_KVM_LOOK_S * G_USEC_PER_SEC);
     if (wire_receive(connection, &message, 0) != 1)
-        return;
+        return FALSE;
     cell->network = wire_take_descriptor(&message);
     cell->mounts = wire_take_descriptor(&message);
     wire_close_descriptors(&message);
+    return TRUE;
 }
 
 static void make(vmhi_kvm_cell *cell, const vmhi_driver_host *host)
@@ -51,8 +50,8 @@ static void make(vmhi_kvm_cell *cell, const vmhi_driver_host *host)
         return;
     process = vmhi_kvm_spawn(host->vmm, arguments, &pair[1], 1, NULL);
     close(pair[1]);
-    if (process >= 0)
-        receive(cell, pair[0]);
+    if (process >= 0 && !receive(cell, pair[0]))
+        vmhi_kvm_end(-1, process);
     close(pair[0]);
     vmhi_kvm_reap(host, process);
 }
