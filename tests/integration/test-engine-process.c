@@ -102,7 +102,6 @@ START_TEST(a_program_that_inherits_orphans_has_no_zombies)
 {
     g_autoptr(vmh_host) host = open_host(engine_uri());
     g_autoptr(vmh_vm) vm = NULL;
-    g_autoptr(vmh_error) error = NULL;
     pid_t process, child;
     int   status;
 
