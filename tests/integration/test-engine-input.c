@@ -297,8 +297,6 @@ static const struct {
     {"memory.size", (64 << 20) + 2048},
     {"memory.size", UINT64_C(513) << 30},
     {"memory.size", UINT64_C(64) << 40},
-    {"memory.max", (64 << 20) + 1},
-    {"memory.max", UINT64_C(600) << 30},
 };
 
 START_TEST(sizes_have_limits)
@@ -343,62 +341,6 @@ START_TEST(sizes_reach_their_limits)
         assert_ok(vmh_vm_delete(vm, VMH_DELETE_FORCE, &error));
         vmh_vm_unref(vm);
     }
-}
-END_TEST
-
-/* --- devices --- */
-
-/* A refusal names the property, and what is allowed. */
-static void expect_named(vmh_host *host, const vmh_spec *spec, uint64_t flags, const char *property, const char *says)
-{
-    g_autoptr(vmh_error) error = NULL;
-
-    ck_assert_int_eq(vmh_job_finish(vmh_host_create_vm(host, spec, flags, NULL), PATIENCE_MS, &error), VMH_ERR_VALUE);
-    ck_assert_str_eq(vmh_error_property(error), property);
-    ck_assert_msg(strstr(vmh_error_message(error), property) && strstr(vmh_error_message(error), says), "%s",
-                  vmh_error_message(error));
-    expect_nothing_left(host);
-}
-
-START_TEST(what_is_wrong_with_a_device_is_named)
-{
-    g_autoptr(vmh_host) host = open_host(engine_uri());
-    g_autofree char *image = test_disk("image", 1);
-    g_autoptr(vmh_spec) spec = engine_spec("device", NULL);
-
-    vmh_spec_set_str(spec, "disk.a.path", "/dev/null", NULL);
-    expect_named(host, spec, VMH_CREATE_START, "disk.a.path", "neither a file nor a block device");
-    vmh_spec_set_str(spec, "disk.a.path", image, NULL);
-    vmh_spec_set_str(spec, "disk.a.serial", "123456789012345678901", NULL);
-    expect_named(host, spec, VMH_CREATE_START, "disk.a.serial", "20 bytes");
-    vmh_spec_unset(spec, "disk.a.serial", NULL);
-    for (unsigned i = 10; i < 50; i++) {
-        g_autofree char *path = g_strdup_printf("disk.d%u.path", i);
-        g_autofree char *readonly = g_strdup_printf("disk.d%u.readonly", i);
-
-        vmh_spec_set_str(spec, path, image, NULL);
-        vmh_spec_set(spec, readonly, "yes", NULL);
-    }
-    vmh_spec_set(spec, "disk.a.readonly", "yes", NULL);
-    vmh_spec_set(spec, "rng", "no", NULL);
-    vmh_spec_set(spec, "balloon", "no", NULL);
-    expect_named(host, spec, VMH_CREATE_START, "disk.d40.path", "31 devices");
-    g_unlink(image);
-}
-END_TEST
-
-START_TEST(vcpus_are_pinned_to_what_is_there)
-{
-    g_autoptr(vmh_host) host = open_host(engine_uri());
-    g_autoptr(vmh_spec) spec = engine_spec("pinned", NULL);
-    g_autofree char *online = NULL;
-
-    ck_assert(g_file_get_contents("/sys/devices/system/cpu/online", &online, NULL, NULL));
-    g_strchomp(online);
-    vmh_spec_set(spec, "cpu.pin.0", "0,1000", NULL);
-    expect_named(host, spec, 0, "cpu.pin.0", online);
-    vmh_spec_set(spec, "cpu.pin.0", "4000", NULL);
-    expect_named(host, spec, VMH_CREATE_START, "cpu.pin.0", online);
 }
 END_TEST
 
@@ -547,8 +489,6 @@ int main(void)
         an_initrd_fits,
         sizes_have_limits,
         sizes_reach_their_limits,
-        what_is_wrong_with_a_device_is_named,
-        vcpus_are_pinned_to_what_is_there,
         topologies_multiply,
         a_change_may_contradict_what_is_kept,
         a_host_may_lack_kvm,
