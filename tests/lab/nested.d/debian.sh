@@ -49,9 +49,7 @@ type_line()
 boots_to_its_login()
 {
 	begin=$(cut -d ' ' -f 1 /proc/uptime)
-	: >debian.log
-	vmhost-run -c kvm:/// --file debian.json <keys >>debian.log 2>&1 &
-	echo $! >debian.pid
+	start debian --file debian.json
 	hears debian "debian login:" || return 1
 	echo "# debian: its login after $(cut -d ' ' -f 1 /proc/uptime | awk -v begin="$begin" '{ print $1 - begin }') s"
 	type_line root
@@ -80,13 +78,8 @@ fetches_by()
 # What the guest's driver told the host last; it tells every few seconds.
 measures_less()
 {
-	tries=0
-	until unused=$(ctl --json sample memory.unused | tr '{' '\n' | sed -n '/"debian"/s/.*unused":\([0-9]*\).*/\1/p') &&
-		[ "${unused:-0}" -gt 0 ] && [ "$unused" -lt 268435456 ]; do
-		tries=$((tries + 1))
-		[ "$tries" -lt 100 ] || return 1
-		sleep 1
-	done
+	unused=$(ctl --json sample memory.unused | tr '{' '\n' | sed -n '/"debian"/s/.*unused":\([0-9]*\).*/\1/p') &&
+		[ "${unused:-0}" -gt 0 ] && [ "$unused" -lt 268435456 ]
 }
 
 # Its own figure, in KiB, counted in the guest. The balloon's pages are in use, as the guest may have them back when it
@@ -98,7 +91,7 @@ gives_memory_away()
 	says "[ $available -gt 307200 ] && echo has 'ever'ything" "has everything" &&
 		update debian memory.size=320MiB &&
 		says "until [ $available -lt 256000 ]; do sleep 1; done; echo has 'le'ss" "has less" &&
-		measures_less && update debian memory.size=512MiB &&
+		await measures_less && update debian memory.size=512MiB &&
 		says "until [ $available -gt 307200 ]; do sleep 1; done; echo has 'mo're" "has more"
 }
 
@@ -110,6 +103,8 @@ ends_by_its_button()
 if [ -e /debian/vmlinuz ]; then
 	make_networks
 	write_spec
+	# shellcheck disable=SC2034 # start() reads it
+	keys=keys
 	mkfifo keys
 	exec 3<>keys
 	try "Debian boots to its login and lets its root in" boots_to_its_login

@@ -3,13 +3,15 @@
 # A NIC of several queues, and limits of a disk, as Linux meets them: it reads the disk and sends all the time.
 
 # A counter of the guest's, such as disk.data.read.ops. The first frame of a program may be too early to have it.
+read_counter()
+{
+	value=$(ctl --json sample "$1" | sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p")
+	[ "$value" ]
+}
+
 counter()
 {
-	value='' tries=0
-	until [ "$value" ] || [ "$tries" = 100 ]; do
-		tries=$((tries + 1))
-		value=$(ctl --json sample "$1" | sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p")
-	done
+	await read_counter "$1"
 	echo "${value:-0}"
 }
 
@@ -42,21 +44,31 @@ bytes_a_packet()
 		awk '{ printf "%d", $1 / $2 }'
 }
 
-# More than 3 MB each way; the guest's own by packets larger than any Ethernet has: segments are left to the receiver.
+# More than 3 MB, by packets of more than so many bytes.
+flows()
+{
+	[ "$(counter "nic.lan.$1.bytes")" -gt 3000000 ] && size=$(bytes_a_packet "$1") && [ "${size:-0}" -gt "$2" ]
+}
+
+says_size()
+{
+	size=
+	await flows "$@"
+	flowed=$?
+	echo "# $1: ${size:-0} bytes a packet"
+	return $flowed
+}
+
+# Each way; the guest's own by packets larger than any Ethernet has: segments are left to the receiver.
 traffic_flows()
 {
-	for direction in tx rx; do
-		patience=600 size=0 least=0
-		[ $direction = rx ] || least=1514
-		until [ "$(counter "nic.lan.$direction.bytes")" -gt 3000000 ] && size=$(bytes_a_packet $direction) &&
-			[ "${size:-0}" -gt "$least" ]; do
-			patience=$((patience - 1))
-			[ "$patience" -gt 0 ] || break
-			usleep 100000
-		done
-		echo "# $direction: $size bytes a packet"
-		[ "$patience" -gt 0 ] || return 1
-	done
+	says_size tx 1514 && says_size rx 0
+}
+
+has_read()
+{
+	reads=$(($(counter disk.data.read.ops) - first))
+	[ "$reads" -ge "$1" ]
 }
 
 # So many reads, which take the guest as long as they may: how many a second, by this host's clock.
@@ -64,15 +76,10 @@ read_rate()
 {
 	begin=$(cut -d ' ' -f 1 /proc/uptime)
 	first=$(counter disk.data.read.ops)
-	reads=0
-	patience=1000
-	while [ "$reads" -lt "$1" ] && [ "$patience" -gt 0 ]; do
-		patience=$((patience - 1))
-		usleep 100000
-		reads=$(($(counter disk.data.read.ops) - first))
-	done
+	await has_read "$1"
+	enough=$?
 	cut -d ' ' -f 1 /proc/uptime | awk -v begin="$begin" -v reads="$reads" '{ printf "%d", reads / ($1 - begin) }'
-	[ "$patience" -gt 0 ]
+	return $enough
 }
 
 # No more than it may; on a busy host a guest may come to fewer.

@@ -24,11 +24,12 @@ nobody_listens()
 a_reset_ends_streams()
 {
 	mkfifo held
-	ctl vsock vsock connect 5 <held >answer &
+	: >answer.log
+	ctl vsock vsock connect 5 <held >answer.log &
 	stream=$!
 	exec 3>held
 	echo hello >&3
-	until grep -q hello answer; do usleep 100000; done
+	hears answer hello || return 1
 	: >vsock.log
 	quietly reset vsock && wait "$stream" && hears vsock "vmhost-guest: echoing" && comes_back connect 5
 	exec 3>&-
