@@ -16,7 +16,7 @@ typedef struct {
 static vmh_error *error;
 
 /* A guest with these arguments and properties, which runs from when somebody listens. */
-static stage begin(const char *cmdline, const char *properties)
+static stage begin_as(uint64_t flags, const char *cmdline, const char *properties)
 {
     stage s = {.host = open_host(engine_uri()), .seen = g_string_new(NULL)};
     g_autoptr(vmh_spec) spec = engine_spec("machine", cmdline);
@@ -28,10 +28,15 @@ static stage begin(const char *cmdline, const char *properties)
         ck_assert_int_eq(vmh_spec_set(spec, pair[0], pair[1], &error), 0);
     }
     s.queue = vmh_queue_new(s.host, "vm", 0, &error);
-    s.vm = create(s.host, spec, VMH_CREATE_START | VMH_CREATE_PAUSED);
+    s.vm = create(s.host, spec, VMH_CREATE_START | VMH_CREATE_PAUSED | flags);
     s.console = vmh_vm_console(s.vm, NULL, 0, &error);
     assert_ok(vmh_vm_resume(s.vm, 0, &error));
     return s;
+}
+
+static stage begin(const char *cmdline, const char *properties)
+{
+    return begin_as(0, cmdline, properties);
 }
 
 static void end(stage *s)
@@ -169,6 +174,28 @@ START_TEST(a_guest_that_panicked_may_be_kept)
 }
 END_TEST
 
+/* As it has not ended, it does not vanish either; another program finds it, and stops it. */
+START_TEST(a_transient_guest_that_panicked_may_be_kept)
+{
+    stage s = begin_as(VMH_CREATE_TRANSIENT, "tick=50 panic", "on.crash=keep");
+    g_autoptr(vmh_host) host = NULL;
+    g_autoptr(vmh_vm) found = NULL;
+
+    expect_end(&s, VMH_VM_CRASHED, "the guest panicked", "rip=");
+    host = open_host(engine_uri());
+    found = engine_find(host, "machine");
+    ck_assert_int_eq(vmh_vm_state(found), VMH_VM_CRASHED);
+    ck_assert_uint_eq(engine_processes(), 1);
+    assert_ok(vmh_vm_stop(found, 0, &error));
+    ck_assert_uint_eq(engine_processes(), 0);
+    close(s.console);
+    vmh_vm_unref(s.vm);
+    vmh_queue_unref(s.queue);
+    vmh_host_unref(s.host);
+    g_string_free(s.seen, TRUE);
+}
+END_TEST
+
 START_TEST(the_debug_exit_tells_a_value)
 {
     stage s = begin("tick=50 exit=42", "debug.exit=244");
@@ -263,6 +290,7 @@ int main(void)
         a_panic_is_a_crash,
         a_guest_that_panicked_may_begin_anew,
         a_guest_that_panicked_may_be_kept,
+        a_transient_guest_that_panicked_may_be_kept,
         the_debug_exit_tells_a_value,
         the_debug_console_is_a_file,
         a_file_is_taken_away,
