@@ -2,10 +2,11 @@
 /*
  * Only in builds under ThreadSanitizer, which takes every clone() for a fork: in what shares our memory it switches
  * itself off, and with that in the thread that called it, whose locks are none to it from then on. So whoever starts
- * a VMM gets a copy of the memory here, and does not hear why a program cannot be executed. What is done in the copy
- * cannot race with our threads, though it has numbers and addresses that they have as well.
+ * a VMM gets a copy of the memory here. What is done in the copy cannot race with our threads, though it has
+ * descriptors and addresses that they have as well.
  */
 #include <sched.h>
+#include <stdarg.h>
 
 typedef struct {
     int (*call)(void *);
@@ -27,7 +28,12 @@ static int call_unseen(void *data)
 
 int clone(int (*call)(void *), void *stack, int flags, void *data, ...)
 {
-    order o = {call, data};
+    order   o = {call, data};
+    va_list more;
+    int     result;
 
-    return __clone(call_unseen, stack, flags & ~CLONE_VM, &o);
+    va_start(more, data);
+    result = __clone(call_unseen, stack, flags & ~CLONE_VM, &o, va_arg(more, int *));
+    va_end(more);
+    return result;
 }
