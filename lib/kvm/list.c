@@ -83,6 +83,7 @@ static void tell(vmhi_driver_host *host, const char *uuid, const char *name, vmh
     if (has_vanished(host, uuid)) {
         vmhi_kvm_watch_settle(host->watch, uuid); /* which tells how it ended, if it has seen it */
         vmhi_kvm_remove(host, uuid, name);
+        vmhi_kvm_watch_settle(host->watch, uuid); /* and that it is gone */
     } else {
         visit(data, &info);
     }
@@ -107,6 +108,7 @@ gboolean vmhi_kvm_look(vmhi_driver_host *host, const char *uuid, vmhi_visit visi
     g_autofree char *name = vmhi_kvm_name_of(host, uuid);
 
     if (!name) {
+        vmhi_kvm_watch_settle(host->watch, uuid); /* how it ended is told before that it is gone */
         vmhi_kvm_not_found(error, uuid);
         return FALSE;
     }

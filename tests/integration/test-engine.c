@@ -200,6 +200,7 @@ START_TEST(a_killed_process_is_a_crash)
     g_autoptr(vmh_host) host = open_host(engine_uri());
     g_autoptr(vmh_host) other = open_host(engine_uri());
     g_autoptr(vmh_vm) vm = engine_create(host, name, "tick=50", VMH_CREATE_START);
+    g_autoptr(vmh_vm) same G_GNUC_UNUSED = engine_find(other, name); /* it would be new and crashed otherwise */
     g_autoptr(vmh_error) error = NULL;
     vmh_queue *queues[] = {watch(host), watch(other)};
 
