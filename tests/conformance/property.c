@@ -66,6 +66,7 @@ static const struct {
     {"console.<id>.to", "pty|file:/srv/log|unix:/srv/socket", NULL},
     {"debug.console", "/srv/debug|/srv/other", NULL},
     {"module.<id>.path", "/srv/module|/srv/other", NULL},
+    {"module.<id>.cmdline", "quoted=\"a b\" <&>|quiet", "module.x0.path=/srv/module"},
     {"vsock.cid", "77|78", NULL},
     {"share.<id>.path", "/srv|/tmp", "memory.shared=yes"},
     {"share.<id>.readonly", "yes|no", "memory.shared=yes share.x0.path=/srv"},
