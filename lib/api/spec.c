@@ -64,6 +64,18 @@ const char *vmh_spec_kind(const vmh_spec *spec)
 
 /* --- setting --- */
 
+/* Locks it for a change of this property, which is unlocked then; or FALSE. */
+static gboolean lock_writable(vmh_spec *spec, const char *path, vmh_error **failure)
+{
+    gboolean writable;
+
+    lock(spec);
+    writable = vmhi_spec_check_writable(spec, path, failure);
+    if (!writable)
+        unlock(spec);
+    return writable;
+}
+
 int32_t vmh_spec_set(vmh_spec *spec, const char *path, const char *text, vmh_error **error)
 {
     vmh_error *failure = NULL;
@@ -71,10 +83,8 @@ int32_t vmh_spec_set(vmh_spec *spec, const char *path, const char *text, vmh_err
     if (vmhi_failed(error))
         return vmh_error_code(*error);
     if (vmhi_check(spec, "spec", &failure) && vmhi_check(path, "path", &failure) &&
-        vmhi_check(text, "text", &failure)) {
-        lock(spec);
-        if (vmhi_spec_check_writable(spec, path, &failure))
-            vmhi_spec_set(spec, path, text, &failure);
+        vmhi_check(text, "text", &failure) && lock_writable(spec, path, &failure)) {
+        vmhi_spec_set(spec, path, text, &failure);
         unlock(spec);
     }
     return finish(failure, error);
@@ -86,10 +96,9 @@ static int32_t set_value(vmh_spec *spec, const char *path, const vmhi_value *val
 
     if (vmhi_failed(error))
         return vmh_error_code(*error);
-    if (vmhi_check(spec, "spec", &failure) && vmhi_check(path, "path", &failure)) {
-        lock(spec);
-        if (vmhi_spec_check_writable(spec, path, &failure))
-            vmhi_spec_set_value(spec, path, value, &failure);
+    if (vmhi_check(spec, "spec", &failure) && vmhi_check(path, "path", &failure) &&
+        lock_writable(spec, path, &failure)) {
+        vmhi_spec_set_value(spec, path, value, &failure);
         unlock(spec);
     }
     return finish(failure, error);
@@ -125,10 +134,9 @@ int32_t vmh_spec_set_fd(vmh_spec *spec, const char *path, int32_t fd, vmh_error 
 
     if (vmhi_failed(error))
         return vmh_error_code(*error);
-    if (vmhi_check(spec, "spec", &failure) && vmhi_check(path, "path", &failure)) {
-        lock(spec);
-        if (vmhi_spec_check_writable(spec, path, &failure))
-            vmhi_spec_set_descriptor(spec, path, fd, &failure);
+    if (vmhi_check(spec, "spec", &failure) && vmhi_check(path, "path", &failure) &&
+        lock_writable(spec, path, &failure)) {
+        vmhi_spec_set_descriptor(spec, path, fd, &failure);
         unlock(spec);
     }
     return finish(failure, error);

@@ -68,19 +68,14 @@ vmhi_kvm_condition vmhi_kvm_look_at(const vmhi_driver_host *host, const char *uu
     return (vmhi_kvm_condition){VMH_VM_UNKNOWN, g_strdup("the VM's process does not answer"), NULL, NULL};
 }
 
-/* What vanishes with its end, and whose end nobody saw. */
-static gboolean has_vanished(const vmhi_driver_host *host, const char *uuid)
-{
-    return vmhi_kvm_exists(host, uuid, VMHI_KVM_TRANSIENT) && !vmhi_kvm_has_process(host, uuid);
-}
-
 static void tell(vmhi_driver_host *host, const char *uuid, const char *name, vmhi_visit visit, void *data)
 {
     g_auto(vmhi_kvm_condition) found = vmhi_kvm_look_at(host, uuid);
     vmhi_vm_info info = {.uuid = uuid, .name = name, .state = found.state, .reason = found.reason};
 
     info.persistent = !vmhi_kvm_exists(host, uuid, VMHI_KVM_TRANSIENT);
-    if (has_vanished(host, uuid)) {
+    /* One that vanishes with its end, and whose end nobody saw. */
+    if (!info.persistent && !vmhi_kvm_has_process(host, uuid)) {
         vmhi_kvm_watch_settle(host->watch, uuid); /* which tells how it ended, if it has seen it */
         vmhi_kvm_remove(host, uuid, name);
         vmhi_kvm_watch_settle(host->watch, uuid); /* and that it is gone */

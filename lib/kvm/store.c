@@ -45,11 +45,21 @@ static int wait_for_lock(int descriptor, const char *path, vmh_error **error)
     return descriptor;
 }
 
+static char *lock_path_of(const vmhi_driver_host *host)
+{
+    return g_build_filename(host->directory, "lock", NULL);
+}
+
+static int open_lock(const char *path)
+{
+    return open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
 int vmhi_kvm_lock(const vmhi_driver_host *host, vmh_error **error)
 {
-    g_autofree char *path = g_build_filename(host->directory, "lock", NULL);
+    g_autofree char *path = lock_path_of(host);
 
-    return wait_for_lock(open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), path, error);
+    return wait_for_lock(open_lock(path), path, error);
 }
 
 int vmhi_kvm_lock_vm(const vmhi_driver_host *host, const char *uuid, vmh_error **error)
@@ -230,10 +240,10 @@ static gboolean has_remains(const vmhi_driver_host *host, GHashTable *names, con
 void vmhi_kvm_sweep(const vmhi_driver_host *host)
 {
     g_autofree char *path = g_build_filename(host->directory, "vms", NULL);
-    g_autofree char *lock_path = g_build_filename(host->directory, "lock", NULL);
+    g_autofree char *lock_path = lock_path_of(host);
     g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
     g_autoptr(GHashTable) names = NULL;
-    const int   lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    const int   lock = open_lock(lock_path);
     const char *uuid;
 
     if (directory && lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0)

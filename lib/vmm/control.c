@@ -27,7 +27,6 @@ static struct wire_message reply;
 static int                 last_words;
 static int                 listener;     /* for clients */
 static bool                is_committed; /* until then the VM is nobody's but the first client's */
-static bool                is_abandoned;
 /* What becomes of the VM when it wants this. */
 static int policy[] = {[VM_OFF] = WIRE_DO_STOP, [VM_RESET] = WIRE_DO_RESTART, [VM_CRASH] = WIRE_DO_STOP};
 
@@ -38,7 +37,6 @@ static void drop(struct client *client)
     loop_remove(client->descriptor);
     close(client->descriptor);
     client->descriptor = -1;
-    is_abandoned = is_abandoned || (client == &clients[0] && !is_committed);
 }
 
 /* Whoever does not read is dropped rather than waited for. */
@@ -304,7 +302,7 @@ static void on_message(void *data, uint32_t events)
     } else if (got == 0 || errno != EAGAIN) {
         drop(client);
     }
-    if (is_abandoned)
+    if (!is_committed && clients[0].descriptor < 0)
         abandon();
 }
 

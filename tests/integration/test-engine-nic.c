@@ -149,7 +149,26 @@ static void expect_words(vmh_vm *vm)
     ck_assert_uint_eq(engine_value(words, "received"), ECHOED);
 }
 
+/* Whoever watches looks why the guest, which goes on, has no network any more. */
+static void expect_loss(vmh_vm *vm, vmh_queue *queue, const char *name)
+{
+    g_autoptr(vmh_error) error = NULL;
+    g_autoptr(vmh_event) event = test_wait_event(queue, VMH_EVENT_VM_CHANGED, name, PATIENCE_MS);
+
+    ck_assert_ptr_nonnull(event);
+    ck_assert_str_eq(vmh_event_str(event, "reason"), "devices");
+    ck_assert_int_eq(vmh_vm_state(vm), VMH_VM_RUNNING);
+    assert_ok(vmh_vm_stop(vm, 0, &error));
+}
+
 /* --- a tap by its name --- */
+
+static void make_tap(void)
+{
+    ck_assert_int_eq(unshare(CLONE_NEWNET), 0);
+    g_free(RUN("ip", "tuntap", "add", "tap0", "mode", "tap"));
+    g_free(RUN("ip", "link", "set", "tap0", "up"));
+}
 
 START_TEST(frames_go_both_ways)
 {
@@ -157,9 +176,7 @@ START_TEST(frames_go_both_ways)
 
     if (geteuid() != 0)
         return;
-    ck_assert_int_eq(unshare(CLONE_NEWNET), 0);
-    g_free(RUN("ip", "tuntap", "add", "tap0", "mode", "tap"));
-    g_free(RUN("ip", "link", "set", "tap0", "up"));
+    make_tap();
     descriptor = listen_at("tap0");
     g_autoptr(vmh_host) host = open_host(engine_uri());
     g_autoptr(vmh_spec) spec = net_spec();
@@ -172,17 +189,11 @@ START_TEST(frames_go_both_ways)
 }
 END_TEST
 
-/* Whoever watches looks why the guest has no network any more. */
 START_TEST(a_tap_that_is_deleted_is_told)
 {
-    g_autoptr(vmh_error) error = NULL;
-    g_autoptr(vmh_event) event = NULL;
-
     if (geteuid() != 0)
         return;
-    ck_assert_int_eq(unshare(CLONE_NEWNET), 0);
-    g_free(RUN("ip", "tuntap", "add", "tap0", "mode", "tap"));
-    g_free(RUN("ip", "link", "set", "tap0", "up"));
+    make_tap();
     g_autoptr(vmh_host) host = open_host(engine_uri());
     g_autoptr(vmh_spec) spec = net_spec();
     g_autofree char *name = test_text(spec, "name");
@@ -191,11 +202,7 @@ START_TEST(a_tap_that_is_deleted_is_told)
     g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START);
     g_autoptr(vmh_queue) queue = vmh_queue_new(host, "vm", 0, NULL);
     g_free(RUN("ip", "link", "delete", "tap0"));
-    event = test_wait_event(queue, VMH_EVENT_VM_CHANGED, name, PATIENCE_MS);
-    ck_assert_ptr_nonnull(event);
-    ck_assert_str_eq(vmh_event_str(event, "reason"), "devices");
-    ck_assert_int_eq(vmh_vm_state(vm), VMH_VM_RUNNING);
-    assert_ok(vmh_vm_stop(vm, 0, &error));
+    expect_loss(vm, queue, name);
 }
 END_TEST
 
@@ -234,7 +241,6 @@ static pid_t wait_passt(const char *number)
 START_TEST(a_passt_that_dies_is_told)
 {
     g_autofree char *number = engine_file("number");
-    g_autoptr(vmh_error) error = NULL;
 
     if (!wrap_passt(number))
         return;
@@ -246,11 +252,7 @@ START_TEST(a_passt_that_dies_is_told)
     g_autoptr(vmh_vm) vm = create(host, spec, VMH_CREATE_START);
     g_autoptr(vmh_queue) queue = vmh_queue_new(host, "vm", 0, NULL);
     ck_assert_int_eq(kill(wait_passt(number), SIGKILL), 0);
-    g_autoptr(vmh_event) event = test_wait_event(queue, VMH_EVENT_VM_CHANGED, name, PATIENCE_MS);
-    ck_assert_ptr_nonnull(event);
-    ck_assert_str_eq(vmh_event_str(event, "reason"), "devices");
-    ck_assert_int_eq(vmh_vm_state(vm), VMH_VM_RUNNING);
-    assert_ok(vmh_vm_stop(vm, 0, &error));
+    expect_loss(vm, queue, name);
 }
 END_TEST
 
