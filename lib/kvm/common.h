@@ -65,8 +65,10 @@ GHashTable *vmhi_kvm_names(const vmhi_driver_host *host, vmh_error **error);
 char       *vmhi_kvm_name_of(const vmhi_driver_host *host, const char *uuid);
 gboolean    vmhi_kvm_exists(const vmhi_driver_host *host, const char *uuid, const char *file);
 vmh_spec   *vmhi_kvm_read(const vmhi_driver_host *host, const char *uuid, const char *file, vmh_error **error);
-gboolean    vmhi_kvm_write(const vmhi_driver_host *host, const char *uuid, const char *file, const vmh_spec *spec,
-                           vmh_error **error);
+/* What runs, of a VM that does. */
+vmh_spec *vmhi_kvm_read_running(const vmhi_driver_host *host, const char *uuid, vmh_error **error);
+gboolean  vmhi_kvm_write(const vmhi_driver_host *host, const char *uuid, const char *file, const vmh_spec *spec,
+                         vmh_error **error);
 /* Lets others see the VM. */
 gboolean vmhi_kvm_publish(const vmhi_driver_host *host, const char *uuid, const char *name, vmh_error **error);
 /* Removes the VM and all its files. */

@@ -194,7 +194,8 @@ static vmh_spec *read_spec(const vmhi_driver_host *host, const char *uuid, vmh_e
 {
     g_auto(vmhi_kvm_condition) now = vmhi_kvm_look_at(host, uuid);
 
-    return vmhi_kvm_read(host, uuid, vmhi_kvm_runs(&now) ? VMHI_KVM_RUNNING : VMHI_KVM_SPEC, error);
+    return vmhi_kvm_runs(&now) ? vmhi_kvm_read_running(host, uuid, error)
+                               : vmhi_kvm_read(host, uuid, VMHI_KVM_SPEC, error);
 }
 
 /* The serial one comes first, then by name. NULL: the serial port that every VM has. */

@@ -31,7 +31,7 @@ vmh_spec *vmhi_kvm_describe_vm(vmhi_driver_host *host, const char *uuid, uint64_
     if (kept && !persistent && vmhi_kvm_exists(host, uuid, NULL))
         vmhi_error_set(error, VMH_ERR_STATE, "the VM vanishes when it stops: nothing is kept for a next start");
     else
-        spec = vmhi_kvm_read(host, uuid, kept ? VMHI_KVM_SPEC : VMHI_KVM_RUNNING, error);
+        spec = kept ? vmhi_kvm_read(host, uuid, VMHI_KVM_SPEC, error) : vmhi_kvm_read_running(host, uuid, error);
     if (!spec)
         return NULL;
     if (!kept && now.devices)

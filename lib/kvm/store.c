@@ -176,6 +176,14 @@ vmh_spec *vmhi_kvm_read(const vmhi_driver_host *host, const char *uuid, const ch
     return NULL;
 }
 
+/* The file is written when the VM runs, and until then it is what its next start uses that does. */
+vmh_spec *vmhi_kvm_read_running(const vmhi_driver_host *host, const char *uuid, vmh_error **error)
+{
+    const char *file = vmhi_kvm_exists(host, uuid, VMHI_KVM_RUNNING) ? VMHI_KVM_RUNNING : VMHI_KVM_SPEC;
+
+    return vmhi_kvm_read(host, uuid, file, error);
+}
+
 /* Readers see the old text or the new one. */
 static gboolean replace(const char *path, const char *text, GError **failure)
 {

@@ -362,7 +362,7 @@ static gboolean read_specs(vmhi_kvm_change *u, vmh_error **error)
     if (!vmhi_kvm_exists(u->host, u->uuid, VMHI_KVM_TRANSIENT))
         u->kept = vmhi_kvm_read(u->host, u->uuid, VMHI_KVM_SPEC, error);
     if (runs)
-        u->running = vmhi_kvm_read(u->host, u->uuid, VMHI_KVM_RUNNING, error);
+        u->running = vmhi_kvm_read_running(u->host, u->uuid, error);
     if (u->running && now.devices)
         vmhi_kvm_drop_absent(u->running, now.devices);
     return u->kept || u->running;

@@ -12,7 +12,7 @@ static void no_socket(const vmhi_driver_host *host, const char *uuid, vmh_error 
 {
     const int native = errno;
     g_auto(vmhi_kvm_condition) now = vmhi_kvm_look_at(host, uuid);
-    g_autoptr(vmh_spec) running = vmhi_kvm_runs(&now) ? vmhi_kvm_read(host, uuid, VMHI_KVM_RUNNING, NULL) : NULL;
+    g_autoptr(vmh_spec) running = vmhi_kvm_runs(&now) ? vmhi_kvm_read_running(host, uuid, NULL) : NULL;
 
     if (!running)
         vmhi_kvm_wrong_state(host, uuid, error);

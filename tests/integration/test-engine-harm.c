@@ -256,6 +256,26 @@ START_TEST(a_vm_that_is_being_started_has_not_crashed)
 }
 END_TEST
 
+/* Between its first instruction and the file that says what runs. */
+START_TEST(a_vm_that_has_just_been_started_is_described)
+{
+    g_autofree char *name = test_name("early");
+    g_autoptr(vmh_host) host = open_host(engine_uri());
+    g_autoptr(vmh_vm) vm = engine_create(host, name, NULL, VMH_CREATE_START);
+    g_autofree char *path = g_build_filename(engine_directory(), "vms", vmh_vm_uuid(vm), "running.json", NULL);
+    g_autoptr(vmh_error) error = NULL;
+    g_autoptr(vmh_spec) spec = NULL;
+    g_autofree char *state = NULL;
+
+    ck_assert_int_eq(unlink(path), 0);
+    spec = vmh_vm_describe(vm, 0, &error);
+    ck_assert_msg(spec != NULL, "%s", vmh_error_message(error));
+    state = test_text(spec, "state");
+    ck_assert_str_eq(state, "running");
+    assert_ok(vmh_vm_delete(vm, VMH_DELETE_FORCE, &error));
+}
+END_TEST
+
 /* As after an update to another version and back. */
 START_TEST(what_cannot_be_read_can_be_deleted)
 {
@@ -283,6 +303,7 @@ int main(int argc, char **argv)
         a_program_that_stands_still_does_no_harm,
         a_program_that_is_killed_leaves_nothing_half,
         a_vm_that_is_being_started_has_not_crashed,
+        a_vm_that_has_just_been_started_is_described,
         what_cannot_be_read_can_be_deleted,
     };
 
