@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 static char *top;
@@ -234,26 +233,25 @@ guint64 engine_value(const char *words, const char *name)
 
 /* --- processes --- */
 
-/* Wherever the tree is: a socket's path may have only 107 bytes. */
-static gboolean connect_control(int connection, const char *directory)
+int engine_address(vmh_vm *vm, struct sockaddr_un *address)
 {
-    const int          place = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    gboolean           connected;
+    g_autofree char *directory = g_build_filename(engine_directory(), "vms", vmh_vm_uuid(vm), NULL);
+    const int        place = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-    g_snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/control", place);
-    connected = place >= 0 && connect(connection, (struct sockaddr *)&address, sizeof address) == 0;
-    if (place >= 0)
-        close(place);
-    return connected;
+    ck_assert_msg(place >= 0, "%s: %s", directory, g_strerror(errno));
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    g_snprintf(address->sun_path, sizeof address->sun_path, "/proc/self/fd/%d/control", place);
+    return place;
 }
 
 int engine_connect(vmh_vm *vm)
 {
-    g_autofree char *directory = g_build_filename(engine_directory(), "vms", vmh_vm_uuid(vm), NULL);
-    const int        connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    struct sockaddr_un address;
+    const int          place = engine_address(vm, &address);
+    const int          connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-    ck_assert_msg(connect_control(connection, directory), "%s: %s", directory, g_strerror(errno));
+    ck_assert_msg(connect(connection, (struct sockaddr *)&address, sizeof address) == 0, "%s", g_strerror(errno));
+    close(place);
     return connection;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "integration.h"
+#include <sys/un.h>
 
 /* The main() of a test, whose VMs and files are gone when it ends. It is skipped where there is no KVM. */
 int engine_run(const char *name, const TTest *const *tests, size_t count);
@@ -27,6 +28,11 @@ char *engine_words(vmh_vm *vm, gsize *length);
 /* The number that the guest gave to this name in its words. */
 guint64 engine_value(const char *words, const char *name);
 
+/*
+ * Where a VM's process listens, wherever the tree is: a socket's path may have only 107 bytes. It leads through the
+ * descriptor that is returned, which is to be closed when it was used.
+ */
+int engine_address(vmh_vm *vm, struct sockaddr_un *address);
 /* One more connection to a VM's process; and how many it has. */
 int   engine_connect(vmh_vm *vm);
 guint engine_connections(pid_t process);

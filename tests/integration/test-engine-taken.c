@@ -5,7 +5,6 @@
 #include "../../lib/vmm/wire.h"
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/un.h>
 
 static int counters; /* which it shares, and can take away again */
 
@@ -47,11 +46,12 @@ static void *serve(void *data)
 static void take_over(vmh_vm *vm, int shared)
 {
     const struct wire_stats stats = {.magic = WIRE_STATS_MAGIC, .version = WIRE_VERSION, .state = WIRE_RUNNING};
-    struct sockaddr_un      place = {.sun_family = AF_UNIX};
+    struct sockaddr_un      address;
+    const int               place = engine_address(vm, &address);
     const int               listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-    g_snprintf(place.sun_path, sizeof place.sun_path, "%s/vms/%s/control", engine_directory(), vmh_vm_uuid(vm));
-    ck_assert_int_eq(bind(listener, (struct sockaddr *)&place, sizeof place), 0);
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    close(place);
     ck_assert_int_eq(listen(listener, 8), 0);
     counters = shared;
     ck_assert_int_eq(write(counters, &stats, sizeof stats), sizeof stats);
