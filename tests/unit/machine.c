@@ -186,7 +186,8 @@ uint16_t offer_chain(struct ring *ring, uint16_t head)
 {
     const uint16_t count = (uint16_t)(ring->available->idx + 1);
 
-    ring->available->ring[ring->available->idx % RING_SIZE] = head;
+    /* A driver that offers more than the ring holds writes where the device may be reading. */
+    __atomic_store_n(&ring->available->ring[ring->available->idx % RING_SIZE], head, __ATOMIC_RELAXED);
     __atomic_store_n(&ring->available->idx, count, __ATOMIC_RELEASE);
     notify(ring);
     return count;
