@@ -4,6 +4,7 @@
 
 #include <libxml/parser.h>
 #include <libxml/relaxng.h>
+#include <libxml/xmlschemastypes.h>
 #include <string.h>
 
 /* libxml2 prepares its schemas at their first use, without a lock: two threads of libvirt's would do it at once. */
@@ -14,6 +15,7 @@ void vmhi_xml_start(void)
     if (g_once_init_enter(&started)) {
         xmlInitParser();
         xmlRelaxNGInitTypes();
+        xmlSchemaInitTypes();
         g_once_init_leave(&started, 1);
     }
 }
